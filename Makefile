@@ -1,0 +1,60 @@
+# Two commands: `make pretrain` and `make test`. Each makes what it needs, once.
+#   VENV=path              use, or make, this environment
+#   PYTHON=python3.12      the interpreter that a new environment is made with
+#   SOLO_LEARN_PATH=path   a clone of vturrisi/solo-learn to use in place of the release on PyPI
+
+VENV ?= .venv
+PYTHON ?= python3
+SOLO_LEARN_PATH ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.solo_plugins-installed
+DIGITS := --config-path scripts/pretrain/digits/ --config-name=rectified_lpjepa_digits.yaml
+# What the tests would see: they are not run twice on the same files and release.
+TREE = $(shell { git ls-files -co --exclude-standard -z | sort -z | xargs -0 sha1sum; echo $(SOLO_LEARN_PATH); } 2>/dev/null | sha1sum | cut -c1-16)
+PASSED = $(VENV)/.passed-$(TREE)
+
+export PYTHONPATH := $(if $(SOLO_LEARN_PATH),$(abspath $(SOLO_LEARN_PATH)):)$(PYTHONPATH)
+
+.PHONY: install pretrain test retest lint format coverage clean
+
+install: $(INSTALLED)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# solo-learn's release pins packages of 2021 and is installed without them.
+$(INSTALLED): $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dali,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps solo-learn==1.0.2
+	touch $@
+
+pretrain: $(INSTALLED)
+	@$(BIN)/python main_pretrain.py $(DIGITS)
+
+test: $(INSTALLED)
+	@if [ -f $(PASSED) ]; then \
+	  echo "The tests passed on these very files; 'make retest' runs them again."; \
+	else $(MAKE) --no-print-directory retest; fi
+
+retest: lint
+	$(BIN)/python -m pytest
+	@touch $(PASSED)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: $(INSTALLED)
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage

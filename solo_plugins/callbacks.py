@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Lightning callbacks of a pretraining run."""
+
+__all__ = ["RunFolder", "StopOnNonFinite"]
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from solo_plugins.errors import NonFiniteLossError
+
+
+class StopOnNonFinite(Callback):
+    """Stops a run whose loss became NaN or infinite, before it overwrites a good checkpoint.
+
+    The first bad step of every term is kept on the device and looked at every `interval` steps and
+    at the end of each epoch, so that a GPU is not waited for in every step. On the CPU, where there
+    is nothing to wait for, it is looked at after every step.
+
+    Args:
+        interval: steps between two looks on an accelerator.
+        skip: terms that are not looked at.
+    """
+
+    def __init__(self, interval: int = 50, *, skip: tuple[str, ...] = ()) -> None:
+        self.interval = interval
+        self.skip = skip
+        self._first_bad: dict[str, Tensor] = {}
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Note which terms of the step's output are not finite.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the method.
+            outputs: what ``training_step`` returned.
+        """
+        terms = outputs if isinstance(outputs, dict) else {"loss": outputs}
+        for name, value in terms.items():
+            if name in self.skip or not isinstance(value, Tensor) or value.ndim:
+                continue
+            never = torch.tensor(-1, device=value.device)
+            first = self._first_bad.get(name, never)
+            bad_now = (first < 0) & ~value.detach().isfinite()
+            # global_step counts the step that has just been made
+            self._first_bad[name] = torch.where(bad_now, trainer.global_step - 1, first)
+        if pl_module.device.type == "cpu" or trainer.global_step % self.interval == 0:
+            self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look before the epoch's checkpoint is written.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the method.
+        """
+        self._look(trainer)
+
+    def _look(self, trainer: pl.Trainer) -> None:
+        steps = {name: int(first) for name, first in self._first_bad.items() if first >= 0}
+        if not steps:
+            return
+        # The total is bad whenever a term is: the term is named.
+        name = min(steps, key=lambda term: (steps[term], term == "loss"))
+        kept = getattr(trainer.checkpoint_callback, "last_model_path", "") or getattr(
+            trainer.checkpoint_callback, "best_model_path", ""
+        )
+        raise NonFiniteLossError(
+            f"Expected every term of the loss to be finite but `{name}` was not at step "
+            f"{steps[name]}. The last good checkpoint is {kept or 'none, no epoch was finished'}. "
+            "A lower `optimizer.lr` or `precision: 32-true` may help."
+        )
+
+
+class RunFolder(Callback):
+    """Makes the run's folder when training starts and leaves what the run was and came to.
+
+    ``config.yaml`` is the resolved configuration, ``summary.json`` the last metrics.
+
+    Args:
+        path: the folder.
+        cfg: the resolved configuration.
+    """
+
+    def __init__(self, path: Path, cfg: DictConfig) -> None:
+        self.path = path
+        self.cfg = cfg
+        self._started = time.monotonic()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the configuration.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the method.
+        """
+        if trainer.is_global_zero:
+            self.path.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(self.cfg, self.path / "config.yaml")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the last value of every metric.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the method.
+        """
+        if not trainer.is_global_zero:
+            return
+        summary = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        summary |= {
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "seconds": round(time.monotonic() - self._started, 1),
+        }
+        (self.path / "summary.json").write_text(json.dumps(summary, indent=2, sort_keys=True))

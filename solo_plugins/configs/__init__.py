@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Configuration blocks that the YAMLs under ``scripts/`` share, found by hydra as a package."""

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: MIT
+"""Data that solo-learn lacks, and one Lightning data module over all of it."""
+
+__all__ = ["Digits", "PretrainDataModule"]
+
+from solo_plugins.data.digits import Digits
+from solo_plugins.data.module import PretrainDataModule

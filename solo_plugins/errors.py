@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Errors that are meant for the person who started a run, and the wording they share."""
+
+__all__ = ["ConfigurationError", "NonFiniteLossError", "SoloLearnMissingError", "nearest", "one_of"]
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class ConfigurationError(ValueError):
+    """A setting that cannot work; the text names the key, the rule and the value."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A term of the loss became NaN or infinite during training."""
+
+
+class SoloLearnMissingError(ImportError):
+    """solo-learn is not installed; the text gives both ways to install it."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ``" Did you mean `x`?"`` for the choice nearest to `name`, or an empty string.
+
+    Args:
+        name: what was given.
+        choices: the names that exist.
+
+    Returns:
+        A sentence with a leading space, to be put behind an error's text.
+
+    Example:
+        >>> nearest("method_kwarsg", ["method", "method_kwargs"])
+        ' Did you mean `method_kwargs`?'
+    """
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean `{found[0]}`?" if found else ""
+
+
+def one_of(key: str, value: Any, choices: Iterable[str]) -> ConfigurationError:
+    """Build the error for a value outside a closed set.
+
+    Args:
+        key: the setting's full name.
+        value: what was given.
+        choices: the values that exist.
+
+    Returns:
+        The error, to be raised by the caller.
+
+    Example:
+        >>> print(one_of("mode_of_sigma", "sigma_NG", ["sigma_GN", "sigma_RGN"]))
+        Expected `mode_of_sigma` to be one of sigma_GN, sigma_RGN but got 'sigma_NG'.\
+ Did you mean `sigma_GN`?
+    """
+    names = list(choices)
+    return ConfigurationError(
+        f"Expected `{key}` to be one of {', '.join(names)} but got {value!r}."
+        f"{nearest(str(value), names)}"
+    )

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: MIT
+"""The PyPI release of solo-learn, brought up to the interface of its main branch.
+
+``METHODS[name](cfg)``, ``backbone`` in place of ``encoder``, Lightning 2's hooks, main's LARS and
+per-step schedules. The classes of the release are subclassed, never changed. A method's bridged
+class stands in front of it and :class:`_Encoder` directly in front of its ``BaseMethod``, so that
+Python's method resolution order wraps the release from both sides::
+
+    VICReg (bridged) -> VICReg -> _Encoder -> BaseMethod -> LightningModule
+"""
+
+__all__ = ["BaseMethod", "bridge_methods", "known_backbones"]
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from solo_plugins.errors import ConfigurationError, nearest
+from solo_plugins.framework.backbones import timm_backbones, timm_factory
+from solo_plugins.framework.defaults import fill_base_defaults, fill_momentum_defaults
+from solo_plugins.framework.knn import repaired_knn
+from solo_plugins.framework.optimizer import build_optimizer, build_scheduler
+from solo_plugins.framework.release import import_solo
+
+_SOLO: ModuleType = import_solo()
+
+from solo.methods.base import BaseMethod as _LegacyBase  # noqa: E402
+from solo.methods.base import BaseMomentumMethod as _LegacyMomentum  # noqa: E402
+from solo.utils.knn import WeightedKNNClassifier as _SoloKNN  # noqa: E402
+
+# Backbones that main has, this release has not and timm has under the same name.
+_FROM_TIMM = (
+    *(f"convnext_{size}" for size in ("tiny", "small", "base", "large")),
+    *(f"poolformer_{size}" for size in ("s12", "s24", "s36", "m36", "m48")),
+)
+# Main's defaults, where the release's own differ.
+_MAIN_DEFAULTS = {
+    "dino": {
+        "clip_grad": 0,
+        "freeze_last_layer": 1,
+        "norm_last_layer": True,
+        "teacher_temperature": 0.07,
+        "warmup_teacher_temperature_epochs": 0,
+    }
+}
+_MAIN_NAMES = {"encoder": "backbone", "momentum_encoder": "momentum_backbone"}
+
+
+class _Encoder(_LegacyBase):
+    """What every method of the release gets: any backbone, main's names, optimizers and kNN.
+
+    Args:
+        cfg: main's configuration, with all defaults filled in.
+        encoder: the backbone's name.
+        **kwargs: the arguments of the release's own constructor.
+    """
+
+    def __init__(self, *, cfg: DictConfig, encoder: str, **kwargs: Any) -> None:
+        if encoder in _LegacyBase._SUPPORTED_ENCODERS:
+            super().__init__(encoder=encoder, **kwargs)
+        else:
+            self._init_with_timm(encoder, cfg, **kwargs)
+        self.cfg = cfg
+        self.backbone_name: str = cfg.backbone.name
+        self.optimizer: str = cfg.optimizer.name
+        self.no_channel_last: bool = cfg.performance.disable_channel_last
+        self.validation_step_outputs: list[Any] = []
+        self.knn_eval: bool = cfg.knn_eval.enabled
+        if self.knn_eval:
+            self.knn = repaired_knn(_SoloKNN)(
+                k=cfg.knn_eval.k, distance_fx=cfg.knn_eval.distance_func
+            )
+
+    def _init_with_timm(self, encoder: str, cfg: DictConfig, **kwargs: Any) -> None:
+        factory = timm_factory(encoder.removeprefix("timm/"))
+        # The release refuses a name that it does not know: it builds a small model of its own, on
+        # a forked generator so that the weights that count are drawn as on main.
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(encoder="resnet18", **{**kwargs, "backbone_args": {}})
+        self.encoder_name = "timm"
+        self.backbone_args = dict(cfg.backbone.kwargs)
+        self.base_model = partial(factory, cfg.method)
+        self.encoder = self.base_model(**self.backbone_args)
+        self.features_dim = self.encoder.num_features
+        self.classifier = nn.Linear(self.features_dim, self.num_classes)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(_MAIN_NAMES.get(name, name), value)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The backbone, by the release's name; checkpoints carry main's."""
+        return self.backbone
+
+    @property
+    def momentum_encoder(self) -> nn.Module:
+        """The momentum backbone, by the release's name."""
+        return self.momentum_backbone
+
+    def base_forward(self, X: Tensor) -> dict[str, Tensor]:
+        """Compute features and logits as the release does, in main's memory format.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            ``feats`` (N, F) and ``logits`` (N, classes).
+        """
+        return super().base_forward(_channels_last(self, X))
+
+    def configure_optimizers(self) -> Optimizer | tuple[list[Optimizer], list[dict[str, Any]]]:
+        """Build main's optimizer and schedule.
+
+        Returns:
+            What Lightning expects.
+        """
+        optimizer = build_optimizer(self.learnable_params, self.cfg, self.lr)
+        scheduler = build_scheduler(
+            optimizer,
+            self.cfg,
+            rates=(self.warmup_start_lr, self.min_lr),
+            steps_per_epoch=lambda: self.trainer.estimated_stepping_batches / self.max_epochs,
+        )
+        return optimizer if scheduler is None else ([optimizer], [scheduler])
+
+
+class BaseMethod(_Encoder):
+    """Main's ``BaseMethod`` on top of the PyPI release, to be subclassed by new methods.
+
+    A subclass overrides ``forward``, which the training and validation steps go through, and
+    ``multicrop_forward``; ``training_step`` returns lists of whatever these return.
+
+    Args:
+        cfg: main's configuration.
+    """
+
+    validation_epoch_end = None
+
+    def __init__(self, cfg: DictConfig) -> None:
+        cfg = self.add_and_assert_specific_cfg(cfg)
+        super().__init__(cfg=cfg, **_arguments(cfg, _LegacyBase))
+
+    @staticmethod
+    def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+        """Fill in the defaults that all methods share.
+
+        Args:
+            cfg: the configuration, changed in place.
+
+        Returns:
+            The same configuration.
+        """
+        return fill_base_defaults(cfg)
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """Compute backbone features and the online classifier's logits.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            ``feats`` (N, F) and ``logits`` (N, classes).
+        """
+        return super().base_forward(X)
+
+    def base_forward(self, X: Tensor) -> dict[str, Any]:
+        """Send the release's shared step through the subclass's ``forward``.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            What ``forward`` returns.
+        """
+        return self(X)
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
+        """Compute backbone features of small crops.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            ``feats`` (N, F).
+        """
+        return {"feats": self.backbone(_channels_last(self, X))}
+
+    def training_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
+        """Run all crops through the model and train the online classifier.
+
+        Args:
+            batch: indexes, a list of crops and targets.
+            batch_idx: the number of the batch.
+
+        Returns:
+            ``loss`` of the classifier, and a list with an entry for each crop of every output.
+        """
+        index, crops, targets = batch
+        crops = [crops] if isinstance(crops, Tensor) else crops
+        large, small = crops[: self.num_large_crops], crops[self.num_large_crops :]
+        # The release's step knows nothing but features of small crops: it is shown the large ones.
+        expected, self.num_crops, self.multicrop = self.num_crops, len(large), False
+        try:
+            outs = super().training_step((index, large, targets), batch_idx)
+        finally:
+            self.num_crops, self.multicrop = expected, self.num_small_crops != 0
+        for crop in small:
+            for name, value in self.multicrop_forward(crop).items():
+                outs.setdefault(name, []).append(value)
+        return outs
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> dict[str, Any]:
+        """Evaluate the online classifier and collect features for kNN.
+
+        Args:
+            batch: images and targets.
+            batch_idx: the number of the batch.
+
+        Returns:
+            The batch's metrics.
+        """
+        metrics = super().validation_step(batch, batch_idx)
+        self.validation_step_outputs.append(metrics)
+        return metrics
+
+    def on_validation_epoch_end(self) -> None:
+        """Average and log the validation's metrics."""
+        _LegacyBase.validation_epoch_end(self, self.validation_step_outputs)
+        self.validation_step_outputs.clear()
+
+
+def known_backbones() -> list[str]:
+    """List the names that ``backbone.name`` may have.
+
+    Returns:
+        The release's own, those of main that timm has, and all of timm's.
+    """
+    return [*_LegacyBase._SUPPORTED_ENCODERS, *_FROM_TIMM, *timm_backbones()]
+
+
+def bridge_methods() -> dict[str, type]:
+    """Bridge every method of the release.
+
+    Returns:
+        Classes built from main's configuration, by the names of the release's ``METHODS``;
+        ``linear`` is left out, it is no pretraining method.
+    """
+    bridged = {
+        name: _bridge(legacy)
+        for name, legacy in _SOLO.METHODS.items()
+        if issubclass(legacy, _LegacyBase)
+        and legacy is not _LegacyBase
+        and not issubclass(legacy, _Encoder)  # written against main's interface
+    }
+    return {"base": BaseMethod, **bridged}
+
+
+def _bridge(legacy: type) -> type:
+    """Make main's version of one method of the release."""
+    momentum = issubclass(legacy, _LegacyMomentum)
+
+    class Bridged(legacy, _Encoder):  # type: ignore[misc,valid-type]
+        __doc__ = legacy.__init__.__doc__
+        # Lightning 2 refuses a model on which this can be called.
+        validation_epoch_end = None
+
+        def __init__(self, cfg: DictConfig) -> None:
+            cfg = self.add_and_assert_specific_cfg(cfg)
+            super().__init__(cfg=cfg, **_arguments(cfg, legacy))
+
+        @staticmethod
+        def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
+            return fill_momentum_defaults(cfg) if momentum else fill_base_defaults(cfg)
+
+        def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+            self.validation_step_outputs.append(super().validation_step(batch, batch_idx))
+
+        def on_validation_epoch_end(self) -> None:
+            legacy.validation_epoch_end(self, self.validation_step_outputs)
+            self.validation_step_outputs.clear()
+
+    if momentum:
+        _add_momentum_hooks(Bridged, legacy)
+    if "clip_gradients" in vars(legacy):
+        _add_gradient_clipping(Bridged, legacy)
+    Bridged.__name__ = Bridged.__qualname__ = legacy.__name__
+    return Bridged
+
+
+def _add_momentum_hooks(bridged: type, legacy: type) -> None:
+    """Adapt the update of the momentum branch to Lightning 2 and to resuming."""
+
+    def on_train_start(self: Any) -> None:
+        legacy.on_train_start(self)
+        if self.trainer.global_step:
+            # tau is in no checkpoint: a resumed run computes it from the step.
+            self.momentum_updater.update_tau(
+                self.trainer.global_step, self.trainer.estimated_stepping_batches
+            )
+
+    def on_train_batch_end(self: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        legacy.on_train_batch_end(self, outputs, batch, batch_idx, 0)
+
+    bridged.on_train_start = on_train_start  # type: ignore[attr-defined]
+    bridged.on_train_batch_end = on_train_batch_end  # type: ignore[attr-defined]
+
+
+def _add_gradient_clipping(bridged: type, legacy: Any) -> None:
+    """Keep DINO's ``clip_gradients(value)`` and Lightning's hook of the same name apart."""
+
+    def clip_gradients(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(optimizer, Optimizer | LightningOptimizer):
+            LightningModule.clip_gradients(self, optimizer, *args, **kwargs)
+        else:
+            legacy.clip_gradients(self, optimizer)
+
+    bridged.clip_gradients = clip_gradients  # type: ignore[attr-defined]
+
+
+def _arguments(cfg: DictConfig, legacy: type) -> dict[str, Any]:
+    """Translate main's configuration into the arguments of the release's constructor."""
+    parser = ArgumentParser()
+    legacy.add_model_specific_args(parser)  # type: ignore[attr-defined]
+    arguments = vars(parser.parse_args(["--optimizer", "sgd"]))
+    method_kwargs = dict(cfg.method_kwargs)
+    if legacy is not _LegacyBase:
+        own = set(arguments) - set(_shared_arguments())
+        for key in method_kwargs:
+            if key not in own:
+                raise ConfigurationError(
+                    f"Expected `method_kwargs.{key}` to be a setting of {cfg.method} "
+                    f"({', '.join(sorted(own))}).{nearest(key, own)}"
+                )
+    kwargs = dict(cfg.backbone.kwargs)
+    if cfg.data.dataset in ("cifar10", "cifar100"):
+        kwargs["cifar"] = True
+    arguments |= {**_MAIN_DEFAULTS.get(cfg.method, {}), **method_kwargs}
+    arguments |= {
+        "encoder": cfg.backbone.name,
+        "num_classes": cfg.data.num_classes,
+        "backbone_args": kwargs,
+        "max_epochs": cfg.max_epochs,
+        "batch_size": cfg.optimizer.batch_size,
+        "lr": cfg.optimizer.lr,
+        "weight_decay": cfg.optimizer.weight_decay,
+        "classifier_lr": OmegaConf.select(cfg, "optimizer.classifier_lr", default=cfg.optimizer.lr),
+        "accumulate_grad_batches": cfg.accumulate_grad_batches or 1,
+        "extra_optimizer_args": {},
+        "scheduler": cfg.scheduler.name,
+        "min_lr": cfg.scheduler.min_lr,
+        "warmup_start_lr": cfg.scheduler.warmup_start_lr,
+        "warmup_epochs": cfg.scheduler.warmup_epochs,
+        "lr_decay_steps": cfg.scheduler.lr_decay_steps,
+        "num_large_crops": cfg.data.num_large_crops,
+        "num_small_crops": cfg.data.num_small_crops,
+        "knn_eval": False,  # _Encoder adds the repaired one
+    }
+    if issubclass(legacy, _LegacyMomentum):
+        arguments |= {
+            "base_tau_momentum": cfg.momentum.base_tau,
+            "final_tau_momentum": cfg.momentum.final_tau,
+            "momentum_classifier": cfg.momentum.classifier,
+        }
+    return arguments
+
+
+def _shared_arguments() -> list[str]:
+    parser = ArgumentParser()
+    _LegacyMomentum.add_model_specific_args(parser)
+    return list(vars(parser.parse_args(["--optimizer", "sgd"])))
+
+
+def _channels_last(method: Any, X: Tensor) -> Tensor:
+    return X if method.no_channel_last else X.to(memory_format=torch.channels_last)

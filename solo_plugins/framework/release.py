@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""Which release of solo-learn is installed, and how it is imported on today's stack.
+
+There are two in use: main on GitHub (1.0.6, never released, used from its clone) and 1.0.2 on PyPI
+(2021). Main imports as it is. The PyPI release asks for two modules that cannot be installed beside
+Lightning 2: ``pytorch_lightning``, for which Lightning itself stands in, and ``pl_bolts``, of which
+it uses one scheduler. Both stand-ins exist in ``sys.modules`` during the import only.
+"""
+
+__all__ = ["INSTALL_HINT", "import_solo", "release"]
+
+import importlib
+import importlib.util
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+import lightning.pytorch as pl
+
+from solo_plugins.errors import SoloLearnMissingError
+from solo_plugins.framework.schedule import LinearWarmupCosineAnnealingLR
+
+INSTALL_HINT = (
+    "solo-learn is not installed. Install the release on PyPI with\n"
+    "    pip install --no-deps solo-learn==1.0.2\n"
+    "or use main from its clone:\n"
+    "    git clone https://github.com/vturrisi/solo-learn\n"
+    "    export PYTHONPATH=$PWD/solo-learn"
+)
+
+
+def release() -> Literal["main", "pypi"]:
+    """Tell which solo-learn an ``import solo`` would find, without importing it.
+
+    Returns:
+        ``"main"`` for the repository's main branch, ``"pypi"`` for 1.0.2.
+
+    Raises:
+        SoloLearnMissingError: if there is none.
+    """
+    spec = importlib.util.find_spec("solo")
+    if spec is None or not spec.submodule_search_locations:
+        raise SoloLearnMissingError(INSTALL_HINT)
+    root = Path(next(iter(spec.submodule_search_locations)))
+    return "main" if (root / "data").is_dir() else "pypi"
+
+
+def import_solo() -> ModuleType:
+    """Import ``solo.methods`` of whichever release is installed.
+
+    Returns:
+        The module ``solo.methods``.
+
+    Raises:
+        SoloLearnMissingError: if solo-learn is not installed.
+    """
+    if release() == "main":
+        with warnings.catch_warnings():
+            # Main imports timm by a path that today's timm calls deprecated.
+            warnings.simplefilter("ignore")
+            return importlib.import_module("solo.methods")
+    with _stand_ins(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("solo.methods")
+
+
+@contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Show Lightning as ``pytorch_lightning`` and one scheduler as ``pl_bolts`` for a while."""
+    shown = {
+        "pytorch_lightning" + name.removeprefix(pl.__name__): module
+        for name, module in list(sys.modules.items())
+        if name == pl.__name__ or name.startswith(f"{pl.__name__}.")
+    }
+    scheduler = types.ModuleType("pl_bolts.optimizers.lr_scheduler")
+    scheduler.LinearWarmupCosineAnnealingLR = LinearWarmupCosineAnnealingLR  # type: ignore[attr-defined]
+    shown["pl_bolts"] = types.ModuleType("pl_bolts")
+    shown["pl_bolts.optimizers"] = types.ModuleType("pl_bolts.optimizers")
+    shown["pl_bolts.optimizers.lr_scheduler"] = scheduler
+    hidden = {name: module for name, module in sys.modules.items() if _is_stood_in(name)}
+    for name in hidden:
+        del sys.modules[name]
+    sys.modules.update(shown)
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if _is_stood_in(name)]:
+            del sys.modules[name]
+        sys.modules.update(hidden)
+
+
+def _is_stood_in(name: str) -> bool:
+    return name.partition(".")[0] in ("pytorch_lightning", "pl_bolts")

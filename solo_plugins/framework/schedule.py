@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Linear warm-up followed by a cosine, the schedule of solo-learn's `warmup_cosine`."""
+
+__all__ = ["LinearWarmupCosineAnnealingLR"]
+
+import math
+from collections.abc import Collection
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class LinearWarmupCosineAnnealingLR(LRScheduler):
+    r"""Raise the learning rate linearly, then lower it along a half cosine.
+
+    With :math:`t` the number of steps so far, :math:`W` warm-up steps of :math:`T` and base rate
+    :math:`b`: :math:`s + t (b - s) / (W - 1)` while :math:`t < W`, from then on
+    :math:`m + (b - m) (1 + \cos(\pi (t - W) / (T - W))) / 2`. It is written in closed form, so that
+    a resumed run has the same rates to the last bit.
+
+    Args:
+        optimizer: the optimizer whose groups are scheduled.
+        warmup_epochs: :math:`W`, in calls of ``step()``; a fraction is allowed.
+        max_epochs: :math:`T`, in calls of ``step()``.
+        warmup_start_lr: :math:`s`, where the warm-up starts.
+        eta_min: :math:`m`, where the cosine ends.
+        last_epoch: the index of the last step when resuming by hand.
+        static_groups: indexes of groups that keep their base rate.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.zeros(1))
+        >>> optimizer = torch.optim.SGD([weight], lr=1.0)
+        >>> schedule = LinearWarmupCosineAnnealingLR(optimizer, warmup_epochs=2, max_epochs=4)
+        >>> rates = []
+        >>> for _ in range(4):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     optimizer.step()
+        ...     schedule.step()
+        >>> rates
+        [0.0, 1.0, 1.0, 0.5]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        warmup_epochs: float,
+        max_epochs: float,
+        warmup_start_lr: float = 0.0,
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+        *,
+        static_groups: Collection[int] = (),
+    ) -> None:
+        self.warmup_epochs = warmup_epochs
+        self.max_epochs = max_epochs
+        self.warmup_start_lr = warmup_start_lr
+        self.eta_min = eta_min
+        self.static_groups = sorted(static_groups)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        """Compute the rate of each group for the present step.
+
+        Returns:
+            One learning rate for each of the optimizer's groups.
+        """
+        return [
+            base if index in self.static_groups else self._scheduled(base)
+            for index, base in enumerate(self.base_lrs)
+        ]
+
+    def _scheduled(self, base: float) -> float:
+        step, warmup = self.last_epoch, self.warmup_epochs
+        if step < warmup:
+            return self.warmup_start_lr + step * (base - self.warmup_start_lr) / max(warmup - 1, 1)
+        progress = (step - warmup) / max(self.max_epochs - warmup, 1)
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""Unit directions that RDMReg projects outputs on."""
+
+__all__ = [
+    "DIRECTIONS",
+    "OrthogonalDirections",
+    "RandomDirections",
+    "SingularDirections",
+    "orthogonal_directions",
+    "random_directions",
+    "singular_directions",
+]
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def random_directions(
+    num_projections: int,
+    dim: int,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw directions independently and uniformly on the unit sphere.
+
+    Args:
+        num_projections: K.
+        dim: D.
+        generator: where the randomness comes from.
+        device: where to draw; the generator's by default.
+
+    Returns:
+        Unit rows (K, D) in float32.
+
+    Example:
+        >>> random_directions(3, 8).norm(dim=1)
+        tensor([1.0000, 1.0000, 1.0000])
+    """
+    if device is None and generator is not None:
+        device = generator.device
+    rows = torch.empty(num_projections, dim, device=device, dtype=torch.float32)
+    rows.normal_(generator=generator)
+    return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
+
+
+def orthogonal_directions(
+    num_projections: int,
+    dim: int,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw orthonormal bases, each uniformly, until there are enough directions.
+
+    Args:
+        num_projections: K.
+        dim: D; rows are orthogonal within each block of D, the last block may be cut.
+        generator: where the randomness comes from.
+        device: where to draw; the generator's by default.
+
+    Returns:
+        Unit rows (K, D) in float32.
+
+    Example:
+        >>> rows = orthogonal_directions(4, 4)
+        >>> torch.allclose(rows @ rows.T, torch.eye(4), atol=1e-5)
+        True
+    """
+    blocks = -(-num_projections // dim)
+    normal = random_directions(blocks * dim, dim, generator=generator, device=device)
+    with torch.autocast(normal.device.type, enabled=False):
+        bases, upper = torch.linalg.qr(normal.view(blocks, dim, dim))
+        # Without the signs of the diagonal, QR's bases are not uniform.
+        bases = bases * upper.diagonal(dim1=1, dim2=2).sign().unsqueeze(1)
+    return bases.mT.reshape(blocks * dim, dim)[:num_projections].contiguous()
+
+
+@torch.no_grad()
+def singular_directions(features: Tensor, *, bottom_half: bool = False) -> Tensor:
+    """Compute the right-singular vectors of a centred batch, strongest first.
+
+    Args:
+        features: outputs (N, D).
+        bottom_half: keep only the weaker half.
+
+    Returns:
+        Orthonormal rows (min(N, D), D), or the last half of them, in float32.
+
+    Example:
+        >>> singular_directions(torch.randn(16, 4), bottom_half=True).shape
+        torch.Size([2, 4])
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        centred = features.detach().float()
+        centred = centred - centred.mean(dim=0)
+        rows = torch.linalg.svd(centred, full_matrices=False).Vh
+    return rows[len(rows) // 2 :] if bottom_half else rows
+
+
+@dataclass(frozen=True)
+class RandomDirections:
+    """Independent uniform directions, fresh at every call, shared by the views (the paper's).
+
+    Args:
+        num_projections: K, positive.
+
+    Example:
+        >>> RandomDirections(5)([torch.zeros(2, 3)]).shape
+        torch.Size([5, 3])
+    """
+
+    num_projections: int
+
+    def __call__(
+        self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw.
+
+        Args:
+            features: outputs of each view, (N, D) each; only shape and device count.
+            generator: where the randomness comes from, on the features' device.
+
+        Returns:
+            Unit rows (K, D).
+        """
+        like = features[0]
+        return random_directions(
+            self.num_projections, like.size(1), generator=generator, device=like.device
+        )
+
+
+@dataclass(frozen=True)
+class OrthogonalDirections:
+    """Blocks of orthonormal directions, fresh at every call, shared by the views.
+
+    Args:
+        num_projections: K, positive.
+    """
+
+    num_projections: int
+
+    def __call__(
+        self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw.
+
+        Args:
+            features: outputs of each view, (N, D) each; only shape and device count.
+            generator: where the randomness comes from, on the features' device.
+
+        Returns:
+            Unit rows (K, D).
+        """
+        like = features[0]
+        return orthogonal_directions(
+            self.num_projections, like.size(1), generator=generator, device=like.device
+        )
+
+
+@dataclass(frozen=True)
+class SingularDirections:
+    """Each view's singular vectors, filled up with random directions that the views share.
+
+    Args:
+        num_projections: K, positive.
+        bottom_half: use the weaker half of the singular vectors only.
+
+    Example:
+        >>> SingularDirections(8)([torch.randn(16, 4), torch.randn(16, 4)]).shape
+        torch.Size([2, 8, 4])
+    """
+
+    num_projections: int
+    bottom_half: bool = False
+
+    def num_singular(self, num_samples: int, dim: int) -> int:
+        """Count the singular directions that a batch gives.
+
+        Args:
+            num_samples: N, of all processes.
+            dim: D.
+
+        Returns:
+            Their number, at most K for a call to succeed.
+        """
+        rows = min(num_samples, dim)
+        return rows - rows // 2 if self.bottom_half else rows
+
+    def __call__(
+        self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Decompose and draw.
+
+        Args:
+            features: outputs of each view, (N, D) each.
+            generator: where the randomness comes from, on the features' device.
+
+        Returns:
+            Unit rows (V, K, D).
+
+        Raises:
+            ValueError: if there are more singular directions than K.
+        """
+        num_samples, dim = features[0].shape
+        needed = self.num_singular(num_samples, dim)
+        if needed > self.num_projections:
+            raise ValueError(
+                f"Expected `num_projections` to be at least the number of singular directions, "
+                f"{needed} for {num_samples} samples of {dim} outputs, but got "
+                f"{self.num_projections}."
+            )
+        fill = random_directions(
+            self.num_projections - needed, dim, generator=generator, device=features[0].device
+        )
+        return torch.stack(
+            [
+                torch.cat([singular_directions(view, bottom_half=self.bottom_half), fill])
+                for view in features
+            ]
+        )
+
+
+# By the reference implementation's names for `projection_vectors_type`.
+DIRECTIONS: dict[str, Callable[[int], Any]] = {
+    "random": RandomDirections,
+    "orthogonal": OrthogonalDirections,
+    "torch_svd_and_random": SingularDirections,
+    "torch_svd_bottom_half_eigen_and_random": partial(SingularDirections, bottom_half=True),
+}

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""The projector: three linear layers, with or without a ReLU at the end."""
+
+__all__ = ["MLP", "PROJECTORS", "RectifiedMLP"]
+
+from torch import nn
+
+
+class MLP(nn.Sequential):
+    """Linear, BatchNorm, ReLU, twice, and a linear layer (VICReg's projector).
+
+    Args:
+        input_dim: number of backbone features, positive.
+        hidden_dim: width of both hidden layers, positive.
+        output_dim: number of outputs, positive.
+
+    Raises:
+        ValueError: if a width is not positive.
+
+    Example:
+        >>> import torch
+        >>> MLP(512, 64, 32)(torch.randn(8, 512)).shape
+        torch.Size([8, 32])
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int) -> None:
+        widths = {"input_dim": input_dim, "hidden_dim": hidden_dim, "output_dim": output_dim}
+        for name, width in widths.items():
+            if width < 1:
+                raise ValueError(f"Expected `{name}` to be positive but got {width}.")
+        super().__init__(
+            nn.Linear(input_dim, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, output_dim),
+        )
+
+
+class RectifiedMLP(MLP):
+    """:class:`MLP` with a ReLU behind it: outputs are non-negative and can be exactly zero.
+
+    Args:
+        input_dim: number of backbone features, positive.
+        hidden_dim: width of both hidden layers, positive.
+        output_dim: number of outputs, positive.
+
+    Raises:
+        ValueError: if a width is not positive.
+
+    Example:
+        >>> import torch
+        >>> bool((RectifiedMLP(512, 64, 32)(torch.randn(8, 512)) >= 0).all())
+        True
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int) -> None:
+        super().__init__(input_dim, hidden_dim, output_dim)
+        self.append(nn.ReLU())
+
+
+PROJECTORS: dict[str, type[MLP]] = {"mlp": MLP, "rectified_mlp": RectifiedMLP}

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""Entering the plugin's methods into solo-learn's table."""
+
+__all__ = ["register"]
+
+
+def register() -> None:
+    """Put ``rectified_lpjepa`` into ``solo.methods.METHODS``, in place, once.
+
+    From then on ``METHODS[cfg.method](cfg)`` builds every method of the installed solo-learn from
+    main's configuration: the PyPI release's methods are bridged to it, and on both releases timm's
+    models can be backbones.
+
+    Raises:
+        SoloLearnMissingError: if solo-learn is not installed.
+        ValueError: if another class is registered under one of our names.
+
+    Example:
+        >>> import solo_plugins
+        >>> solo_plugins.register()
+        >>> from solo_plugins.framework import METHODS
+        >>> METHODS["rectified_lpjepa"].__name__
+        'RectifiedLpJEPA'
+    """
+    from solo_plugins.framework import METHODS, adapt_methods
+    from solo_plugins.rectified_lpjepa.method import RectifiedLpJEPA
+
+    for name, method in {"rectified_lpjepa": RectifiedLpJEPA}.items():
+        owner = METHODS.get(name, method)
+        if owner is not method:
+            raise ValueError(
+                f"Expected the name {name!r} in solo-learn's METHODS to be free or ours "
+                f"({method.__module__}.{method.__qualname__}) but got "
+                f"{owner.__module__}.{owner.__qualname__}."
+            )
+        METHODS[name] = method
+    adapt_methods()

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""Finding the run that a configuration belongs to, and checking that its checkpoint fits."""
+
+__all__ = ["Run", "check_fits", "find_run"]
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from solo_plugins.errors import ConfigurationError
+
+# Settings that change where and how fast a run goes, not what it computes.
+_NOT_COMPARED = (
+    "accelerator",
+    "auto_resume",
+    "checkpoint",
+    "data.num_workers",
+    "data.train_path",
+    "data.val_path",
+    "devices",
+    "enable_progress_bar",
+    "log_every_n_steps",
+    "precision",
+    "resume_from_checkpoint",
+    "strategy",
+    "sync_batchnorm",
+    "wandb",
+)
+
+
+class Run(NamedTuple):
+    """A run's folder.
+
+    Args:
+        folder: where checkpoints, configuration and logs lie.
+        checkpoint: what to continue from, or None at the beginning.
+        finished: whether the last epoch is done.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+    finished: bool
+
+
+def find_run(cfg: DictConfig) -> Run:
+    """Choose the folder of a run, and the checkpoint to continue from.
+
+    With ``auto_resume.enabled`` that is the newest run of the same configuration, if its last
+    checkpoint is at most ``auto_resume.max_hours`` old or it is finished; else a new folder
+    ``<checkpoint.dir>/<method>/<name>-<time>``. Nothing is written.
+
+    Args:
+        cfg: the resolved configuration.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigurationError: if ``resume_from_checkpoint`` does not exist.
+    """
+    parent = Path(cfg.checkpoint.dir) / cfg.method
+    if cfg.resume_from_checkpoint is not None:
+        checkpoint = Path(cfg.resume_from_checkpoint)
+        if checkpoint.is_dir():
+            checkpoint = checkpoint / "last.ckpt"
+        if not checkpoint.is_file():
+            raise ConfigurationError(
+                "Expected `resume_from_checkpoint` to be a checkpoint or a run's folder but got "
+                f"{cfg.resume_from_checkpoint!r}."
+            )
+        return Run(checkpoint.parent, checkpoint, finished=False)
+    if cfg.auto_resume.enabled:
+        for checkpoint in sorted(parent.glob("*/last.ckpt"), key=_age):
+            finished = (checkpoint.parent / "summary.json").is_file()
+            fresh = _age(checkpoint) < 3600 * cfg.auto_resume.max_hours
+            if (fresh or finished) and _same(checkpoint.parent / "config.yaml", cfg):
+                return Run(checkpoint.parent, checkpoint, finished)
+    return Run(_new_folder(parent, cfg.name), None, finished=False)
+
+
+def check_fits(model: nn.Module, checkpoint: Path) -> None:
+    """Compare a checkpoint's weights with the model's, before anything is trained.
+
+    Args:
+        model: the method.
+        checkpoint: a Lightning checkpoint.
+
+    Raises:
+        ConfigurationError: listing what is missing, unknown or of another shape.
+    """
+    saved: Mapping[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if "state_dict" not in saved:
+        raise ConfigurationError(
+            f"Expected a checkpoint with a `state_dict` but {str(checkpoint)!r} has "
+            f"{', '.join(map(str, saved))}."
+        )
+    weights, own = saved["state_dict"], model.state_dict()
+    problems = [f"missing {name}" for name in own if name not in weights]
+    problems += [f"unknown {name}" for name in weights if name not in own]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:8]) + ("; ..." if len(problems) > 8 else "")
+        raise ConfigurationError(
+            f"Expected the weights of {str(checkpoint)!r} to fit this configuration's model but "
+            f"{len(problems)} do not: {shown}."
+        )
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder, number = parent / f"{name}-{stamp}", 2
+    while folder.exists():
+        folder, number = parent / f"{name}-{stamp}-{number}", number + 1
+    return folder
+
+
+def _age(checkpoint: Path) -> float:
+    return time.time() - checkpoint.stat().st_mtime
+
+
+def _same(config: Path, cfg: DictConfig) -> bool:
+    if not config.is_file():
+        return False
+    return _compared(OmegaConf.load(config)) == _compared(cfg)
+
+
+def _compared(cfg: Any) -> dict[str, Any]:
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    for key in _NOT_COMPARED:
+        block, _, name = key.rpartition(".")
+        (plain[block] if block else plain).pop(name, None)  # type: ignore[index,call-overload]
+    return plain  # type: ignore[return-value]

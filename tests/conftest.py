@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""What the tests share: small configurations, and tables that are put back."""
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Two cores: a second thread pool only gets in the way.
+torch.set_num_threads(2)
+
+_OFF = {"prob": 0.0}
+_AUGMENTATION = {
+    "rrc": {"enabled": True, "crop_min_scale": 0.5, "crop_max_scale": 1.0},
+    "color_jitter": {
+        "prob": 0.5,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.2,
+        "hue": 0.1,
+    },
+    "grayscale": _OFF,
+    "gaussian_blur": _OFF,
+    "solarization": _OFF,
+    "equalization": _OFF,
+    "horizontal_flip": _OFF,
+    "crop_size": 32,
+    "num_crops": 2,
+}
+
+
+@pytest.fixture
+def augmentation() -> Callable[..., dict[str, Any]]:
+    """Return a function that makes an entry of `augmentations`."""
+    return lambda **changes: {**_AUGMENTATION, **changes}
+
+
+@pytest.fixture
+def make_cfg(tmp_path: Path) -> Callable[..., DictConfig]:
+    """Return a function that makes a small run on the digits, with changes by dotted key."""
+
+    def make(method: str = "rectified_lpjepa", **changes: Any) -> DictConfig:
+        cfg = OmegaConf.create(
+            {
+                "name": "test",
+                "method": method,
+                "backbone": {"name": "timm/resnet10t"},
+                "method_kwargs": {"proj_hidden_dim": 32, "proj_output_dim": 16},
+                "data": {"dataset": "digits", "num_workers": 0},
+                "augmentations": [_AUGMENTATION],
+                "optimizer": {"name": "sgd", "batch_size": 16, "lr": 0.1, "weight_decay": 1e-4},
+                "scheduler": {"name": "warmup_cosine", "warmup_epochs": 1},
+                "checkpoint": {"enabled": True, "dir": str(tmp_path / "runs")},
+                "accelerator": "cpu",
+                "max_epochs": 2,
+                "limit_train_batches": 3,
+                "limit_val_batches": 2,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 1,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+            }
+        )
+        if method == "rectified_lpjepa":
+            cfg.method_kwargs.update({"num_projections": 64, "logging_interval": 1})
+        for key, value in changes.items():
+            OmegaConf.update(cfg, key.replace("__", "."), value, force_add=True)
+        return cfg
+
+    return make
+
+
+@pytest.fixture
+def methods() -> Iterator[dict[str, type]]:
+    """Yield solo-learn's table with the plugin registered, and put the table back."""
+    from solo_plugins import register
+    from solo_plugins.framework import METHODS
+
+    before = dict(METHODS)
+    register()
+    yield METHODS
+    METHODS.clear()
+    METHODS.update(before)
+
+
+@pytest.fixture
+def run_main() -> Callable[..., subprocess.CompletedProcess]:
+    """Return a function that runs a program of the repository as a user would."""
+
+    def run(*args: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *args],
+            cwd=cwd,
+            env={**os.environ, "HYDRA_FULL_ERROR": "1", **env},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def lightning_quiet() -> Iterator[None]:
+    """Let Lightning's and torch's advice about speed pass, in runs that are meant to be small."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Every method of the installed solo-learn, built from a configuration and trained."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from solo_plugins.config import parse_cfg
+from solo_plugins.framework import METHODS, BaseMethod
+from solo_plugins.training import pretrain
+
+_WIDTHS = {"proj_hidden_dim": 16, "proj_output_dim": 8}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "barlow_twins": _WIDTHS,
+    "byol": _WIDTHS | {"pred_hidden_dim": 8},
+    "deepclusterv2": _WIDTHS | {"num_prototypes": [4]},
+    "dino": _WIDTHS | {"num_prototypes": 16},
+    "mocov2plus": _WIDTHS | {"temperature": 0.2, "queue_size": 64},
+    "nnbyol": _WIDTHS | {"pred_hidden_dim": 8, "queue_size": 64},
+    "nnclr": _WIDTHS | {"pred_hidden_dim": 8, "queue_size": 64, "temperature": 0.2},
+    "nnsiam": _WIDTHS | {"pred_hidden_dim": 8, "queue_size": 64},
+    "ressl": _WIDTHS | {"queue_size": 64, "temperature_q": 0.1, "temperature_k": 0.04},
+    "simclr": _WIDTHS | {"temperature": 0.2},
+    "simsiam": _WIDTHS | {"pred_hidden_dim": 8},
+    "swav": _WIDTHS | {"queue_size": 64, "num_prototypes": 16, "temperature": 0.1},
+    "vicreg": _WIDTHS,
+    "wmse": _WIDTHS | {"whitening_iters": 1, "whitening_size": 16, "whitening_eps": 0.0},
+}
+_IN_BOTH = sorted(_SETTINGS)
+
+
+def _cfg(make_cfg: Callable[..., DictConfig], method: str, **changes: Any) -> DictConfig:
+    cfg = make_cfg(method, method_kwargs=_SETTINGS[method], **changes)
+    cfg.pop("momentum", None)
+    return cfg
+
+
+@pytest.mark.parametrize("method", _IN_BOTH)
+def test_method_is_built_from_a_configuration(
+    method: str, make_cfg: Callable[..., DictConfig], methods: dict
+) -> None:
+    cfg, _ = parse_cfg(_cfg(make_cfg, method))
+    model = methods[method](cfg)
+    names = {name.partition(".")[0] for name in model.state_dict()}
+    assert {"backbone", "classifier"} <= names
+    assert not any("encoder" in name for name in names)
+
+
+@pytest.mark.usefixtures("lightning_quiet")
+@pytest.mark.parametrize("method", ["vicreg", "byol", "simclr", "dino", "swav"])
+def test_method_trains_and_validates(method: str, make_cfg: Callable[..., DictConfig]) -> None:
+    cfg = _cfg(make_cfg, method, knn_eval__enabled=True, checkpoint__enabled=False, max_epochs=1)
+    metrics = pretrain(cfg).metrics
+    assert {"train_class_loss_epoch", "val_acc1", "val_loss", "val_knn_acc1"} <= set(metrics)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "convnext_tiny", "vit_tiny", "timm/resnet10t"])
+def test_backbones_of_both_releases_give_features(
+    backbone: str, make_cfg: Callable[..., DictConfig], methods: dict
+) -> None:
+    cfg, _ = parse_cfg(make_cfg(backbone={"name": backbone}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # main logs by a deprecated name
+        model = methods["base"](cfg).eval()
+    out = model(torch.zeros(2, 3, 32, 32))
+    assert out["feats"].shape == (2, model.features_dim)
+    assert out["logits"].shape == (2, 10)
+
+
+def test_unknown_timm_backbone_is_an_error(
+    make_cfg: Callable[..., DictConfig], methods: dict
+) -> None:
+    with pytest.raises(ValueError, match=r"backbone.name.*timm/resnet10'.*Did you mean"):
+        parse_cfg(make_cfg(backbone={"name": "timm/resnet10"}))
+
+
+def test_base_method_is_in_the_table(methods: dict) -> None:
+    assert METHODS["base"] is BaseMethod

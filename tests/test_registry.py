@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Entering solo-learn's table, and leaving the rest of the world alone."""
+
+import subprocess
+import sys
+
+import pytest
+
+import solo_plugins
+from solo_plugins.framework import METHODS
+from solo_plugins.rectified_lpjepa.method import RectifiedLpJEPA
+
+
+def test_register_puts_the_method_into_solos_table(methods: dict) -> None:
+    assert methods["rectified_lpjepa"] is RectifiedLpJEPA
+
+
+def test_register_changes_the_dictionary_in_place(methods: dict) -> None:
+    import solo.methods
+
+    assert solo.methods.METHODS is methods
+
+
+def test_register_twice_is_once(methods: dict) -> None:
+    before = dict(methods)
+    assert solo_plugins.register() is None
+    assert methods == before
+
+
+def test_register_refuses_a_name_owned_by_another_class(methods: dict) -> None:
+    class Other:
+        pass
+
+    methods["rectified_lpjepa"] = Other
+    with pytest.raises(ValueError, match=r"free or ours .*RectifiedLpJEPA.* but got .*Other"):
+        solo_plugins.register()
+
+
+def test_importing_the_package_registers_nothing() -> None:
+    code = (
+        "import sys, solo_plugins; assert 'solo' not in sys.modules;"
+        "import solo_plugins.framework as f; assert 'rectified_lpjepa' not in f.METHODS;"
+        "assert 'pl_bolts' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_without_solo_learn_the_error_gives_both_install_commands() -> None:
+    code = (
+        "import importlib.util as u; find = u.find_spec;"
+        "u.find_spec = lambda name, *a: None if name == 'solo' else find(name, *a);"
+        "import solo_plugins; solo_plugins.register()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
+    assert "pip install --no-deps solo-learn==1.0.2" in done.stderr
+    assert "git clone https://github.com/vturrisi/solo-learn" in done.stderr
+
+
+def test_every_name_of_the_table_is_a_class() -> None:
+    assert all(isinstance(method, type) for method in METHODS.values())
