@@ -178,7 +178,7 @@ def _complete_backbone(cfg: DictConfig) -> None:
 
 
 def _scale_rates(cfg: DictConfig, hardware: Hardware) -> None:
-    factor = cfg.optimizer.batch_size * hardware.count * cfg.num_nodes / 256
+    factor = cfg.optimizer.batch_size * hardware.num_devices * cfg.num_nodes / 256
     cfg.optimizer.lr *= factor
     cfg.optimizer.classifier_lr *= factor
     if hardware.accelerator == "cpu" and cfg.data.format == "dali":

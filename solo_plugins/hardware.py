@@ -22,7 +22,7 @@ class Hardware(NamedTuple):
         precision: Lightning's name of it.
         strategy: Lightning's name of it.
         sync_batchnorm: whether batch statistics are those of all processes.
-        count: processes on this machine.
+        num_devices: processes on this machine.
         note: why it is not what was asked for, or an empty string.
     """
 
@@ -31,13 +31,13 @@ class Hardware(NamedTuple):
     precision: str
     strategy: str
     sync_batchnorm: bool
-    count: int
+    num_devices: int
     note: str
 
     def __str__(self) -> str:
-        plural = "" if self.count == 1 else "s"
+        plural = "" if self.num_devices == 1 else "s"
         line = (
-            f"Running on {self.accelerator}, {self.count} device{plural}, "
+            f"Running on {self.accelerator}, {self.num_devices} device{plural}, "
             f"precision {self.precision}"
         )
         return f"{line} ({self.note})." if self.note else f"{line}."
@@ -83,7 +83,7 @@ def resolve(cfg: DictConfig) -> Hardware:
         strategy=strategy,
         # torch's SyncBatchNorm has no CPU implementation.
         sync_batchnorm=bool(cfg.get("sync_batchnorm", False)) and on_gpu and not single,
-        count=count,
+        num_devices=count,
         note=note,
     )
 

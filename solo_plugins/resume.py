@@ -134,8 +134,8 @@ def _same(config: Path, cfg: DictConfig) -> bool:
 
 
 def _compared(cfg: Any) -> dict[str, Any]:
-    plain = OmegaConf.to_container(cfg, resolve=True)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
     for key in _NOT_COMPARED:
         block, _, name = key.rpartition(".")
-        (plain[block] if block else plain).pop(name, None)  # type: ignore[index,call-overload]
-    return plain  # type: ignore[return-value]
+        (plain[block] if block else plain).pop(name, None)
+    return plain

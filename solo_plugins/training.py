@@ -89,7 +89,7 @@ def pretrain(cfg: DictConfig) -> Result:
 
 
 def _trainer(cfg: DictConfig, hardware: Hardware, run: Run, *, validates: bool) -> Trainer:
-    settings: dict[str, Any] = OmegaConf.to_container(cfg)  # type: ignore[assignment]
+    settings = _plain(cfg)
     known = inspect.signature(Trainer.__init__).parameters
     settings = {name: value for name, value in settings.items() if name in known}
     strategy: Any = hardware.strategy
@@ -151,9 +151,13 @@ def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
             entity=cfg.wandb.entity,
             offline=cfg.wandb.offline,
         )
-        wandb.log_hyperparams(OmegaConf.to_container(cfg))
+        wandb.log_hyperparams(_plain(cfg))
         loggers.append(wandb)
     return loggers
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg)  # type: ignore[return-value]
 
 
 @rank_zero_only

@@ -50,8 +50,9 @@ class EpochSeededLoader(DataLoader):
             drop_last=True,
         )
 
-    def __iter__(self) -> Iterator[Any]:
-        state = np.random.SeedSequence([self.run_seed, self.sampler.epoch, self.rank])
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base's is private
+        epoch: int = self.sampler.epoch  # type: ignore[attr-defined]
+        state = np.random.SeedSequence([self.run_seed, epoch, self.rank])
         seed = int(state.generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)

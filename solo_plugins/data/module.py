@@ -154,7 +154,7 @@ class PretrainDataModule(pl.LightningDataModule):
         dataset = self.val_set
         if dataset is None:
             return []
-        sampler = None
+        sampler: DistributedSampler | None = None
         if self.trainer is not None and self.trainer.world_size > 1:
             sampler = DistributedSampler(
                 dataset, self.trainer.world_size, self.trainer.global_rank, shuffle=False

@@ -42,10 +42,7 @@ def random_directions(
         >>> random_directions(3, 8).norm(dim=1)
         tensor([1.0000, 1.0000, 1.0000])
     """
-    if device is None and generator is not None:
-        device = generator.device
-    rows = torch.empty(num_projections, dim, device=device, dtype=torch.float32)
-    rows.normal_(generator=generator)
+    rows = _normal((num_projections, dim), generator, device)
     return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
 
 
@@ -73,9 +70,9 @@ def orthogonal_directions(
         True
     """
     blocks = -(-num_projections // dim)
-    normal = random_directions(blocks * dim, dim, generator=generator, device=device)
+    normal = _normal((blocks, dim, dim), generator, device)
     with torch.autocast(normal.device.type, enabled=False):
-        bases, upper = torch.linalg.qr(normal.view(blocks, dim, dim))
+        bases, upper = torch.linalg.qr(normal)
         # Without the signs of the diagonal, QR's bases are not uniform.
         bases = bases * upper.diagonal(dim1=1, dim2=2).sign().unsqueeze(1)
     return bases.mT.reshape(blocks * dim, dim)[:num_projections].contiguous()
@@ -233,3 +230,12 @@ DIRECTIONS: dict[str, Callable[[int], Any]] = {
     "torch_svd_and_random": SingularDirections,
     "torch_svd_bottom_half_eigen_and_random": partial(SingularDirections, bottom_half=True),
 }
+
+
+def _normal(
+    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | str | None
+) -> Tensor:
+    if device is None and generator is not None:
+        device = generator.device
+    empty = torch.empty(shape, device=device, dtype=torch.float32)
+    return empty.normal_(generator=generator)
