@@ -34,8 +34,9 @@ def nearest(name: str, choices: Iterable[str]) -> str:
         >>> nearest("method_kwarsg", ["method", "method_kwargs"])
         ' Did you mean `method_kwargs`?'
     """
-    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
-    return f" Did you mean `{found[0]}`?" if found else ""
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f" Did you mean `{by_lower[found[0]]}`?" if found else ""
 
 
 def one_of(key: str, value: Any, choices: Iterable[str]) -> ConfigurationError:

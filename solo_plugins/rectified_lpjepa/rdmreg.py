@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 # Elements of a buffer of projections x batch: within the cache of a core, or enough for a GPU.
-_CPU_ELEMENTS = 2**18
+_CPU_ELEMENTS = 2**17
 _GPU_ELEMENTS = 2**24
 
 _Directions = Callable[..., Tensor]

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Time and memory of RDMReg, forward and backward, against the formula written plainly.
+
+    python benchmarks/rdmreg.py [--batch 256 --dim 512 --projections 8192 --device cpu]
+
+Two views. The plain formula draws a target for each view, sorts (batch, projections) along the
+batch and lets autograd keep what it needs; ours does the same with `RDMReg`. Both draw directions
+and targets within the measured time. Times are medians of alternating runs; memory is what a fresh
+process needs at its peak beyond what it held before (CUDA: what torch allocated).
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from solo_plugins.rectified_lpjepa.directions import RandomDirections
+from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian, sigma_gn
+from solo_plugins.rectified_lpjepa.rdmreg import RDMReg
+
+TARGET = RectifiedGeneralizedGaussian(0.0, sigma_gn(1.0), 1.0)
+NAMES = ("plain", "ours")
+
+
+def plain(views: list[Tensor], num_projections: int) -> Tensor:
+    """Compute the loss as equation 13 reads, with autograd."""
+    dim, device = views[0].size(1), views[0].device
+    directions = torch.randn(num_projections, dim, device=device)
+    directions = directions / directions.norm(dim=1, keepdim=True)
+    losses = []
+    for z in views:
+        target = TARGET.sample(z.shape, device=device)
+        sorted_z = torch.sort(z @ directions.T, dim=0).values
+        sorted_target = torch.sort(target @ directions.T, dim=0).values
+        losses.append((sorted_z - sorted_target).square().mean(dim=0).mean())
+    return (losses[0] + losses[1]) / 2
+
+
+def ours(views: list[Tensor], num_projections: int) -> Tensor:
+    """Compute the loss with the package."""
+    return RDMReg(TARGET, RandomDirections(num_projections))(views)
+
+
+def main() -> None:
+    """Print a table and, as the last line, the figures as JSON."""
+    args = _parse()
+    if args.memory_of:
+        print(_peak_extra_memory(args))
+        return
+    seconds = _time(args)
+    megabytes = {name: _in_fresh_process(name) for name in NAMES}
+    result = {
+        "speedup": seconds["plain"] / seconds["ours"],
+        "memory_ratio": megabytes["ours"] / megabytes["plain"],
+        "seconds": seconds,
+        "peak_extra_mb": megabytes,
+        "batch": args.batch,
+        "dim": args.dim,
+        "projections": args.projections,
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else args.device,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    print(f"{'':8}{'ms':>10}{'peak MB':>10}")
+    for name in NAMES:
+        print(f"{name:8}{1e3 * seconds[name]:10.1f}{megabytes[name]:10.1f}")
+    print(f"{'ratio':8}{result['speedup']:10.2f}{result['memory_ratio']:10.3f}")
+    print(json.dumps(result))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--projections", type=int, default=8192)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--memory-of", choices=NAMES, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _run(name: str, args: argparse.Namespace) -> float:
+    """Run one forward and backward and return its seconds."""
+    formula: Callable[[list[Tensor], int], Tensor] = {"plain": plain, "ours": ours}[name]
+    views = [
+        torch.rand(args.batch, args.dim, device=args.device, requires_grad=True) for _ in range(2)
+    ]
+    _synchronize(args)
+    start = time.perf_counter()
+    formula(views, args.projections).backward()
+    _synchronize(args)
+    return time.perf_counter() - start
+
+
+def _time(args: argparse.Namespace) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in NAMES}
+    for repeat in range(args.repeats + 1):
+        for name in NAMES:
+            taken = _run(name, args)
+            if repeat:  # the first run warms up
+                seconds[name].append(taken)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _in_fresh_process(name: str) -> float:
+    command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _peak_extra_memory(args: argparse.Namespace) -> float:
+    """Run once, small first so that libraries are loaded, and return megabytes."""
+    small = argparse.Namespace(**{**vars(args), "batch": 8, "dim": 8, "projections": 8})
+    _run(args.memory_of, small)
+    if args.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        _run(args.memory_of, args)
+        return torch.cuda.max_memory_allocated() / 1e6
+    before = _status_kb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the high-water mark
+    _run(args.memory_of, args)
+    return (_status_kb("VmHWM") - before) * 1024 / 1e6
+
+
+def _status_kb(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+
+
+def _synchronize(args: argparse.Namespace) -> None:
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()
