@@ -51,10 +51,12 @@ class EpochSeededLoader(DataLoader):
         )
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base's is private
+        # A generator: nothing happens before the first batch is asked for. Lightning makes the
+        # iterator while it counts steps for the schedule, when a resumed epoch is not known yet.
         epoch: int = self.sampler.epoch  # type: ignore[attr-defined]
         state = np.random.SeedSequence([self.run_seed, epoch, self.rank])
         seed = int(state.generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        return super().__iter__()
+        yield from super().__iter__()

@@ -106,6 +106,16 @@ class _Encoder(_LegacyBase):
         """The momentum backbone, by the release's name."""
         return self.momentum_backbone
 
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """The release's parameter groups, by main's names."""
+        groups = super().learnable_params
+        names = (_MAIN_NAMES.get(group.get("name"), group.get("name")) for group in groups)
+        return [
+            {**group, "name": name} if name else group
+            for group, name in zip(groups, names, strict=True)
+        ]
+
     def base_forward(self, X: Tensor) -> dict[str, Tensor]:
         """Compute features and logits as the release does, in main's memory format.
 

@@ -105,8 +105,9 @@ def _split(groups: Sequence[Group], *, small: Group) -> list[Group]:
     """Move parameters of at most one dimension into groups of their own with other settings."""
     out = []
     for group in groups:
+        named = {"name": f"{group['name']}-1d"} if "name" in group else {}
         one_d: list[nn.Parameter] = [p for p in group["params"] if p.ndim <= 1]
         rest: list[nn.Parameter] = [p for p in group["params"] if p.ndim > 1]
         out += [{**group, "params": rest}] if rest else []
-        out += [{**group, "params": one_d, **small}] if one_d else []
+        out += [{**group, **named, "params": one_d, **small}] if one_d else []
     return out
