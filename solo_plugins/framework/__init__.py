@@ -4,7 +4,15 @@
 The only package that imports ``solo`` or asks for its release.
 """
 
-__all__ = ["METHODS", "BaseMethod", "accuracy_at_k", "adapt_methods", "known_backbones", "release"]
+__all__ = [
+    "METHODS",
+    "BaseMethod",
+    "accuracy_at_k",
+    "adapt_methods",
+    "known_backbones",
+    "online_knn",
+    "release",
+]
 
 from solo_plugins.framework.release import import_solo, release
 
@@ -13,14 +21,19 @@ METHODS: dict[str, type] = import_solo().METHODS
 from solo.utils.metrics import accuracy_at_k  # noqa: E402
 
 if release() == "main":
-    from solo_plugins.framework.native import BaseMethod, adapt, known_backbones
+    from solo_plugins.framework.native import BaseMethod, adapt, known_backbones, online_knn
 
     def adapt_methods() -> None:
         """Make main's methods run on today's stack and with timm's backbones."""
         adapt()
 
 else:
-    from solo_plugins.framework.bridge import BaseMethod, bridge_methods, known_backbones
+    from solo_plugins.framework.bridge import (
+        BaseMethod,
+        bridge_methods,
+        known_backbones,
+        online_knn,
+    )
 
     def adapt_methods() -> None:
         """Replace, in solo-learn's own table, its methods by ones built from main's configs."""

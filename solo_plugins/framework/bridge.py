@@ -9,7 +9,7 @@ Python's method resolution order wraps the release from both sides::
     VICReg (bridged) -> VICReg -> _Encoder -> BaseMethod -> LightningModule
 """
 
-__all__ = ["BaseMethod", "bridge_methods", "known_backbones"]
+__all__ = ["BaseMethod", "bridge_methods", "known_backbones", "online_knn"]
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -54,6 +54,8 @@ _MAIN_DEFAULTS = {
 }
 _MAIN_NAMES = {"encoder": "backbone", "momentum_encoder": "momentum_backbone"}
 
+online_knn = repaired_knn(_SoloKNN)
+
 
 class _Encoder(_LegacyBase):
     """What every method of the release gets: any backbone, main's names, optimizers and kNN.
@@ -76,9 +78,7 @@ class _Encoder(_LegacyBase):
         self.validation_step_outputs: list[Any] = []
         self.knn_eval: bool = cfg.knn_eval.enabled
         if self.knn_eval:
-            self.knn = repaired_knn(_SoloKNN)(
-                k=cfg.knn_eval.k, distance_fx=cfg.knn_eval.distance_func
-            )
+            self.knn = online_knn(k=cfg.knn_eval.k, distance_fx=cfg.knn_eval.distance_func)
 
     def _init_with_timm(self, encoder: str, cfg: DictConfig, **kwargs: Any) -> None:
         factory = timm_factory(encoder.removeprefix("timm/"))

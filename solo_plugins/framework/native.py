@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """solo-learn's main branch as it is, with what today's stack needs."""
 
-__all__ = ["BaseMethod", "adapt", "known_backbones"]
+__all__ = ["BaseMethod", "adapt", "known_backbones", "online_knn"]
 
 from solo_plugins.framework.backbones import timm_backbones
 from solo_plugins.framework.knn import repaired_knn
@@ -13,13 +13,15 @@ import solo.methods.base as _base  # noqa: E402
 from solo.methods.base import BaseMethod  # noqa: E402
 from solo.utils.knn import WeightedKNNClassifier as _SoloKNN  # noqa: E402
 
+online_knn = repaired_knn(_SoloKNN)
+
 
 def adapt() -> None:
     """Add timm's models to solo-learn's backbones and put the repaired kNN in its place."""
     for name, factory in timm_backbones().items():
         BaseMethod._BACKBONES.setdefault(name, factory)
     if _base.WeightedKNNClassifier is _SoloKNN:
-        _base.WeightedKNNClassifier = repaired_knn(_SoloKNN)
+        _base.WeightedKNNClassifier = online_knn
 
 
 def known_backbones() -> list[str]:
