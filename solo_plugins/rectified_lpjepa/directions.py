@@ -39,8 +39,8 @@ def random_directions(
         Unit rows (K, D) in float32.
 
     Example:
-        >>> random_directions(3, 8).norm(dim=1)
-        tensor([1.0000, 1.0000, 1.0000])
+        >>> torch.allclose(random_directions(3, 8).norm(dim=1), torch.ones(3))
+        True
     """
     rows = _normal((num_projections, dim), generator, device)
     return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))

@@ -51,10 +51,10 @@ def test_classes_may_be_absent_from_the_test_set() -> None:
     assert knn.compute() == (100.0, 100.0)
 
 
-@pytest.mark.filterwarnings("ignore:The ``compute`` method.*was called before:UserWarning")
-def test_nothing_is_left_after_compute_and_nothing_gives_minus_one() -> None:
+def test_features_are_forgotten_after_compute() -> None:
     knn = online_knn(k=1, distance_fx="cosine")
     knn(train_features=torch.eye(2), train_targets=torch.tensor([0, 1]))
     knn(test_features=torch.eye(2), test_targets=torch.tensor([0, 0]))
     assert knn.compute() == (50.0, 50.0)
-    assert knn.compute() == (-1.0, -1.0)
+    assert not knn.train_features
+    assert not knn.test_features
