@@ -2,6 +2,7 @@
 """Datasets, crops and loaders, DALI included."""
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.datasets import CIFAR10, CIFAR100, STL10
 
 from solo_plugins.config import parse_cfg
 from solo_plugins.data import Digits, PretrainDataModule
@@ -157,10 +159,11 @@ def _on_folder(make_cfg: Make, folder: Path, **data: Any) -> DictConfig:
 
 @pytest.mark.usefixtures("methods", "lightning_quiet")
 @pytest.mark.parametrize("image_format", ["image_folder", "dali"])
+@pytest.mark.parametrize("dataset", ["custom", "imagenet100"])
 def test_image_folders_with_labels_train_and_validate(
-    image_format: str, make_cfg: Make, folder: Path
+    dataset: str, image_format: str, make_cfg: Make, folder: Path
 ) -> None:
-    cfg = _on_folder(make_cfg, folder, val_path=str(folder), format=image_format)
+    cfg = _on_folder(make_cfg, folder, dataset=dataset, val_path=str(folder), format=image_format)
     metrics = pretrain(cfg).metrics
     assert {"train_rdm_reg_loss_epoch", "val_acc1"} <= set(metrics)
 
@@ -208,3 +211,46 @@ def test_no_more_workers_than_cores(make_cfg: Make, methods: dict) -> None:
     cfg, _ = parse_cfg(make_cfg(data__num_workers=1000))
     loader = PretrainDataModule(cfg).train_dataloader()
     assert loader.num_workers == len(os.sched_getaffinity(0))
+
+
+def _write_downloaded(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a data set of 32 random images in torchvision's own format, without its checksums."""
+    kind = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}[name]
+    rng = np.random.default_rng(0)
+    folder = root / kind.base_folder
+    folder.mkdir(parents=True)
+    for attribute in ("train_list", "test_list"):
+        files = [[file, None] for file, _ in getattr(kind, attribute)]
+        monkeypatch.setattr(kind, attribute, files)
+    if name == "stl10":
+        for split in ("train", "test", "unlabeled"):
+            rng.integers(0, 256, (32, 3, 96, 96), dtype=np.uint8).tofile(folder / f"{split}_X.bin")
+            (np.arange(32, dtype=np.uint8) % 10 + 1).tofile(folder / f"{split}_y.bin")
+        (folder / "class_names.txt").write_text("\n".join("abcdefghij"))
+        (folder / "fold_indices.txt").write_text("0")
+        return
+    labels = {"cifar10": "labels", "cifar100": "fine_labels"}[name]
+    meta = {kind.meta["key"]: [str(i) for i in range(100)]}
+    entry = {
+        "data": rng.integers(0, 256, (32, 3072), dtype=np.uint8),
+        labels: list(range(10)) * 3 + [0, 1],
+    }
+    for file, _ in kind.train_list + kind.test_list:
+        (folder / file).write_bytes(pickle.dumps(entry))
+    (folder / kind.meta["filename"]).write_bytes(pickle.dumps(meta))
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": None})
+
+
+@pytest.mark.usefixtures("methods", "lightning_quiet")
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
+def test_torchvisions_data_sets_train_and_validate(
+    name: str, make_cfg: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_downloaded(name, tmp_path / "data", monkeypatch)
+    cfg = make_cfg(
+        data={"dataset": name, "train_path": str(tmp_path / "data"), "num_workers": 0},
+        max_epochs=1,
+        limit_train_batches=2,
+    )
+    metrics = pretrain(cfg).metrics
+    assert {"train_rdm_reg_loss_epoch", "val_acc1"} <= set(metrics)

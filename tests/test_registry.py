@@ -3,6 +3,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,15 +46,23 @@ def test_importing_the_package_registers_nothing() -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
-def test_without_solo_learn_the_error_gives_both_install_commands() -> None:
-    code = (
-        "import importlib.util as u; find = u.find_spec;"
-        "u.find_spec = lambda name, *a: None if name == 'solo' else find(name, *a);"
-        "import solo_plugins; solo_plugins.register()"
-    )
+_HIDE_SOLO = (
+    "import importlib.util as u; find = u.find_spec;"
+    "u.find_spec = lambda name, *a: None if name == 'solo' else find(name, *a);"
+)
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["import solo_plugins; solo_plugins.register()", "import runpy; runpy.run_path('{main}')"],
+)
+def test_without_solo_learn_the_error_gives_both_install_commands(use: str) -> None:
+    main = Path(__file__).resolve().parents[1] / "main_pretrain.py"
+    code = _HIDE_SOLO + use.format(main=main)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 1
     assert "pip install --no-deps solo-learn==1.0.2" in done.stderr
     assert "git clone https://github.com/vturrisi/solo-learn" in done.stderr
 
