@@ -11,7 +11,6 @@ Python's method resolution order wraps the release from both sides::
 
 __all__ = ["BaseMethod", "bridge_methods", "known_backbones", "online_knn"]
 
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from functools import partial
 from types import ModuleType
@@ -20,11 +19,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from solo_plugins.errors import ConfigurationError, nearest
+from solo_plugins.framework.arguments import constructor_arguments, parser_defaults
 from solo_plugins.framework.backbones import timm_backbones, timm_factory
 from solo_plugins.framework.defaults import fill_base_defaults, fill_momentum_defaults
 from solo_plugins.framework.knn import repaired_knn
@@ -42,16 +41,8 @@ _FROM_TIMM = (
     *(f"convnext_{size}" for size in ("tiny", "small", "base", "large")),
     *(f"poolformer_{size}" for size in ("s12", "s24", "s36", "m36", "m48")),
 )
-# Main's defaults, where the release's own differ.
-_MAIN_DEFAULTS = {
-    "dino": {
-        "clip_grad": 0,
-        "freeze_last_layer": 1,
-        "norm_last_layer": True,
-        "teacher_temperature": 0.07,
-        "warmup_teacher_temperature_epochs": 0,
-    }
-}
+# The settings that every method of the release has; the others are its method_kwargs.
+_SHARED = tuple(parser_defaults(_LegacyMomentum))
 _MAIN_NAMES = {"encoder": "backbone", "momentum_encoder": "momentum_backbone"}
 
 online_knn = repaired_knn(_SoloKNN)
@@ -157,7 +148,7 @@ class BaseMethod(_Encoder):
 
     def __init__(self, cfg: DictConfig) -> None:
         cfg = self.add_and_assert_specific_cfg(cfg)
-        super().__init__(cfg=cfg, **_arguments(cfg, _LegacyBase))
+        super().__init__(cfg=cfg, **constructor_arguments(cfg, _LegacyBase, shared=()))
 
     @staticmethod
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
@@ -285,7 +276,7 @@ def _bridge(legacy: type) -> type:
 
         def __init__(self, cfg: DictConfig) -> None:
             cfg = self.add_and_assert_specific_cfg(cfg)
-            super().__init__(cfg=cfg, **_arguments(cfg, legacy))
+            super().__init__(cfg=cfg, **constructor_arguments(cfg, legacy, shared=_SHARED))
 
         @staticmethod
         def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
@@ -334,59 +325,6 @@ def _add_gradient_clipping(bridged: type, legacy: Any) -> None:
             legacy.clip_gradients(self, optimizer)
 
     bridged.clip_gradients = clip_gradients  # type: ignore[attr-defined]
-
-
-def _arguments(cfg: DictConfig, legacy: type) -> dict[str, Any]:
-    """Translate main's configuration into the arguments of the release's constructor."""
-    parser = ArgumentParser()
-    legacy.add_model_specific_args(parser)  # type: ignore[attr-defined]
-    arguments = vars(parser.parse_args(["--optimizer", "sgd"]))
-    method_kwargs = dict(cfg.method_kwargs)
-    if legacy is not _LegacyBase:
-        own = set(arguments) - set(_shared_arguments())
-        for key in method_kwargs:
-            if key not in own:
-                raise ConfigurationError(
-                    f"Expected `method_kwargs.{key}` to be a setting of {cfg.method} "
-                    f"({', '.join(sorted(own))}).{nearest(key, own)}"
-                )
-    kwargs = dict(cfg.backbone.kwargs)
-    if cfg.data.dataset in ("cifar10", "cifar100"):
-        kwargs["cifar"] = True
-    arguments |= {**_MAIN_DEFAULTS.get(cfg.method, {}), **method_kwargs}
-    arguments |= {
-        "encoder": cfg.backbone.name,
-        "num_classes": cfg.data.num_classes,
-        "backbone_args": kwargs,
-        "max_epochs": cfg.max_epochs,
-        "batch_size": cfg.optimizer.batch_size,
-        "lr": cfg.optimizer.lr,
-        "weight_decay": cfg.optimizer.weight_decay,
-        "classifier_lr": OmegaConf.select(cfg, "optimizer.classifier_lr", default=cfg.optimizer.lr),
-        "accumulate_grad_batches": cfg.accumulate_grad_batches or 1,
-        "extra_optimizer_args": {},
-        "scheduler": cfg.scheduler.name,
-        "min_lr": cfg.scheduler.min_lr,
-        "warmup_start_lr": cfg.scheduler.warmup_start_lr,
-        "warmup_epochs": cfg.scheduler.warmup_epochs,
-        "lr_decay_steps": cfg.scheduler.lr_decay_steps,
-        "num_large_crops": cfg.data.num_large_crops,
-        "num_small_crops": cfg.data.num_small_crops,
-        "knn_eval": False,  # _Encoder adds the repaired one
-    }
-    if issubclass(legacy, _LegacyMomentum):
-        arguments |= {
-            "base_tau_momentum": cfg.momentum.base_tau,
-            "final_tau_momentum": cfg.momentum.final_tau,
-            "momentum_classifier": cfg.momentum.classifier,
-        }
-    return arguments
-
-
-def _shared_arguments() -> list[str]:
-    parser = ArgumentParser()
-    _LegacyMomentum.add_model_specific_args(parser)
-    return list(vars(parser.parse_args(["--optimizer", "sgd"])))
 
 
 def _channels_last(method: Any, X: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from solo_plugins.config import parse_cfg
-from solo_plugins.framework import METHODS, BaseMethod
+from solo_plugins.framework import METHODS, BaseMethod, release
 from solo_plugins.training import pretrain
 
 _WIDTHS = {"proj_hidden_dim": 16, "proj_output_dim": 8}
@@ -34,7 +34,7 @@ _IN_BOTH = sorted(_SETTINGS)
 
 
 def _cfg(make_cfg: Callable[..., DictConfig], method: str, **changes: Any) -> DictConfig:
-    cfg = make_cfg(method, method_kwargs=_SETTINGS[method], **changes)
+    cfg = make_cfg(method, **{"method_kwargs": _SETTINGS[method], **changes})
     cfg.pop("momentum", None)
     return cfg
 
@@ -48,6 +48,17 @@ def test_method_is_built_from_a_configuration(
     names = {name.partition(".")[0] for name in model.state_dict()}
     assert {"backbone", "classifier"} <= names
     assert not any("encoder" in name for name in names)
+
+
+@pytest.mark.skipif(release() == "main", reason="main's methods take what they are given")
+def test_unknown_setting_of_a_bridged_method_is_named(
+    make_cfg: Callable[..., DictConfig], methods: dict
+) -> None:
+    cfg, _ = parse_cfg(_cfg(make_cfg, "vicreg", method_kwargs__sim_los_weight=1.0))
+    with pytest.raises(
+        ValueError, match=r"`method_kwargs.sim_los_weight`.*Did you mean `sim_loss_"
+    ):
+        methods["vicreg"](cfg)
 
 
 @pytest.mark.usefixtures("lightning_quiet")

@@ -59,6 +59,14 @@ def test_value_agrees_with_pot() -> None:
     assert sliced_wasserstein(z, y, c).sqrt().item() == pytest.approx(float(wanted), rel=1e-9)
 
 
+def test_gradient_agrees_with_pots() -> None:
+    ot = pytest.importorskip("ot")
+    z, y, c = _draw(N, D).requires_grad_(), _draw(N, D, seed=1), _projections().double()
+    wanted = ot.sliced_wasserstein_distance(z, y, projections=c.T, p=2) ** 2
+    (gradient,) = torch.autograd.grad(sliced_wasserstein(z, y, c), z)
+    torch.testing.assert_close(gradient, torch.autograd.grad(wanted, z)[0])
+
+
 def test_gradient_agrees_with_finite_differences() -> None:
     z = _draw(2, N, D).requires_grad_()
     y, c = _draw(N, D, seed=1), _projections()
