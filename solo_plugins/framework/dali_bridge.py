@@ -13,7 +13,7 @@ from solo.methods.dali import PretrainWrapper
 from solo.utils.dali_dataloader import CustomTransform, PretrainPipeline
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework.transforms import normalization
+from solo_plugins.framework.transforms import normalization, output_map
 
 
 class _OnAnyMachine(Pipeline):
@@ -69,11 +69,7 @@ def train_loader(
         model_device=torch.device(device, local_rank) if device == "cuda" else torch.device(device),
         conversion_map=getattr(pipeline, "conversion_map", None),
         pipelines=pipeline,
-        output_map=[
-            *(f"large{i}" for i in range(cfg.data.num_large_crops)),
-            *(f"small{i}" for i in range(cfg.data.num_small_crops)),
-            "label",
-        ],
+        output_map=output_map(cfg),
         reader_name="Reader",
         last_batch_policy=LastBatchPolicy.DROP,
         auto_reset=True,

@@ -13,6 +13,8 @@ from solo.data.dali_dataloader import (
 )
 from solo.data.pretrain_dataloader import FullTransformPipeline, NCropAugmentation
 
+from solo_plugins.framework.transforms import output_map
+
 
 def train_loader(
     cfg: DictConfig, *, rank: int, local_rank: int, world_size: int
@@ -69,11 +71,7 @@ def train_loader(
         dataset_size=pipeline.epoch_size("Reader"),
         conversion_map=getattr(builder, "conversion_map", None),
         pipelines=pipeline,
-        output_map=[
-            *(f"large{i}" for i in range(cfg.data.num_large_crops)),
-            *(f"small{i}" for i in range(cfg.data.num_small_crops)),
-            "label",
-        ],
+        output_map=output_map(cfg),
         reader_name="Reader",
         last_batch_policy=LastBatchPolicy.DROP,
         auto_reset=True,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Augmentations from the YAML's `augmentations` entries, and their normalisation."""
 
-__all__ = ["build_transform_pipeline", "normalization", "normalization_table"]
+__all__ = ["build_transform_pipeline", "normalization", "normalization_table", "output_map"]
 
 from collections.abc import Callable, Sequence
 
@@ -41,6 +41,20 @@ def normalization(
         tuple(augmentation.get("std", IMAGENET_DEFAULT_STD)),
     )
     return normalization_table.get(dataset, given)
+
+
+def output_map(cfg: DictConfig) -> list[str]:
+    """Name what a DALI pipeline gives, as solo-learn does.
+
+    Args:
+        cfg: the parsed configuration.
+
+    Returns:
+        A name for each large crop, each small crop and the label.
+    """
+    large = [f"large{index}" for index in range(cfg.data.num_large_crops)]
+    small = [f"small{index}" for index in range(cfg.data.num_small_crops)]
+    return [*large, *small, "label"]
 
 
 if release() == "main":

@@ -14,7 +14,7 @@ __all__ = [
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -101,7 +101,32 @@ def singular_directions(features: Tensor, *, bottom_half: bool = False) -> Tenso
 
 
 @dataclass(frozen=True)
-class RandomDirections:
+class _FreshDirections:
+    """Directions that do not depend on the features, fresh at every call, shared by the views."""
+
+    num_projections: int
+
+    draw: ClassVar[Callable[..., Tensor]]
+
+    def __call__(
+        self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw.
+
+        Args:
+            features: outputs of each view, (N, D) each; only shape and device count.
+            generator: where the randomness comes from, on the features' device.
+
+        Returns:
+            Unit rows (K, D).
+        """
+        like = features[0]
+        return self.draw(
+            self.num_projections, like.size(1), generator=generator, device=like.device
+        )
+
+
+class RandomDirections(_FreshDirections):
     """Independent uniform directions, fresh at every call, shared by the views (the paper's).
 
     Args:
@@ -112,52 +137,21 @@ class RandomDirections:
         torch.Size([5, 3])
     """
 
-    num_projections: int
-
-    def __call__(
-        self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw.
-
-        Args:
-            features: outputs of each view, (N, D) each; only shape and device count.
-            generator: where the randomness comes from, on the features' device.
-
-        Returns:
-            Unit rows (K, D).
-        """
-        like = features[0]
-        return random_directions(
-            self.num_projections, like.size(1), generator=generator, device=like.device
-        )
+    draw = staticmethod(random_directions)
 
 
-@dataclass(frozen=True)
-class OrthogonalDirections:
+class OrthogonalDirections(_FreshDirections):
     """Blocks of orthonormal directions, fresh at every call, shared by the views.
 
     Args:
         num_projections: K, positive.
+
+    Example:
+        >>> OrthogonalDirections(5)([torch.zeros(2, 3)]).shape
+        torch.Size([5, 3])
     """
 
-    num_projections: int
-
-    def __call__(
-        self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw.
-
-        Args:
-            features: outputs of each view, (N, D) each; only shape and device count.
-            generator: where the randomness comes from, on the features' device.
-
-        Returns:
-            Unit rows (K, D).
-        """
-        like = features[0]
-        return orthogonal_directions(
-            self.num_projections, like.size(1), generator=generator, device=like.device
-        )
+    draw = staticmethod(orthogonal_directions)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,23 @@ def _lars_by_formula(*, clip: bool, exclude: bool) -> list[Tensor]:
     return weights
 
 
+def _assert_follows_the_formula(
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+    *,
+    clip: bool,
+    exclude: bool,
+) -> None:
+    for gradients in _gradients():
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        optimizer.step()
+    for parameter, wanted in zip(
+        parameters, _lars_by_formula(clip=clip, exclude=exclude), strict=True
+    ):
+        torch.testing.assert_close(parameter.detach().double(), wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("exclude", [True, False])
 def test_lars_is_its_formula(clip: bool, exclude: bool) -> None:
@@ -75,14 +92,7 @@ def test_lars_is_its_formula(clip: bool, exclude: bool) -> None:
     ]
     settings = {"eta": ETA, "clip_lr": clip, "exclude_bias_n_norm": exclude, "momentum": MOMENTUM}
     optimizer = build_optimizer(groups, _cfg(**settings), LR)
-    for gradients in _gradients():
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient.clone()
-        optimizer.step()
-    for parameter, wanted in zip(
-        parameters, _lars_by_formula(clip=clip, exclude=exclude), strict=True
-    ):
-        torch.testing.assert_close(parameter.detach().double(), wanted, rtol=1e-5, atol=1e-6)
+    _assert_follows_the_formula(optimizer, parameters, clip=clip, exclude=exclude)
 
 
 @pytest.mark.skipif(release() != "main", reason="needs solo-learn main's LARS")
@@ -96,14 +106,7 @@ def test_the_formula_is_solo_learn_mains(clip: bool, exclude: bool) -> None:
     optimizer = LARS(
         groups, LR, MOMENTUM, 0, DECAY, eta=ETA, clip_lr=clip, exclude_bias_n_norm=exclude
     )
-    for gradients in _gradients():
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient.clone()
-        optimizer.step()
-    for parameter, wanted in zip(
-        parameters, _lars_by_formula(clip=clip, exclude=exclude), strict=True
-    ):
-        torch.testing.assert_close(parameter.detach().double(), wanted, rtol=1e-5, atol=1e-6)
+    _assert_follows_the_formula(optimizer, parameters, clip=clip, exclude=exclude)
 
 
 def test_group_names_stay_unique_when_groups_are_split() -> None:

@@ -64,4 +64,4 @@ def test_the_maths_imports_torch_alone(module: str) -> None:
         "found = {'lightning', 'solo', 'omegaconf', 'hydra', 'scipy', 'timm'} & set(sys.modules);"
         "assert not found, found"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
