@@ -13,6 +13,10 @@ from torch.distributions import Distribution, constraints
 
 from solo_plugins.rectified_lpjepa.generalized_gaussian import GeneralizedGaussian
 
+# Nearer to zero than this, in units of the scale, `loc` is expanded to first order: the cusp of
+# |loc|^p has no gradient there, what is computed from it does.
+_NEAR_ZERO = 1e-30
+
 
 class RectifiedGeneralizedGaussian(Distribution):
     r"""The rectified generalized Gaussian: ReLU(X) with X from :math:`GN_p(\mu, \sigma)`.
@@ -52,6 +56,9 @@ class RectifiedGeneralizedGaussian(Distribution):
         self.base_dist = GeneralizedGaussian(loc, scale, p, validate_args=validate_args)
         super().__init__(self.base_dist.batch_shape, validate_args=validate_args)
 
+    def __repr__(self) -> str:
+        return f"Rectified{self.base_dist}"
+
     @property
     def loc(self) -> Tensor:
         """The location before rectification."""
@@ -88,7 +95,7 @@ class RectifiedGeneralizedGaussian(Distribution):
     @property
     def active_probability(self) -> Tensor:
         """P(Y > 0), the expected share of active outputs."""
-        return self.base_dist._below(torch.zeros_like(self.loc), -1.0).to(self.loc.dtype)
+        return self._active(1.0).to(self.loc.dtype)
 
     @property
     def mean(self) -> Tensor:
@@ -138,10 +145,13 @@ class RectifiedGeneralizedGaussian(Distribution):
         """
         if self._validate_args:
             self._validate_sample(value)
-        positive = torch.where(value > 0, value, torch.ones_like(value))
-        dense = self.base_dist.log_prob(positive)
-        atom = self.base_dist._below(torch.zeros_like(self.loc), 1.0).log().to(dense.dtype)
-        return torch.where(value > 0, dense, atom)
+        # One scale from the peak, where an exponent below 1 has no gradient.
+        harmless = (self.loc + self.scale).detach()
+        dense = self.base_dist.log_prob(torch.where(value > 0, value, harmless))
+        atom = self._active(-1.0)
+        log_atom = torch.where(atom > 0, atom, 1.0).log().to(dense.dtype)
+        log_atom = torch.where((atom > 0) & (value == 0), log_atom, -math.inf)
+        return torch.where(value > 0, dense, log_atom)
 
     def cdf(self, value: Tensor) -> Tensor:
         """Compute P(Y <= value); at zero that is the point mass.
@@ -154,7 +164,7 @@ class RectifiedGeneralizedGaussian(Distribution):
         """
         if self._validate_args:
             self._validate_sample(value)
-        return self.base_dist.cdf(value)
+        return torch.where(value >= 0, self.base_dist.cdf(value.clamp_min(0)), 0.0)
 
     def icdf(self, value: Tensor) -> Tensor:
         """Compute the quantile of a probability.
@@ -173,36 +183,60 @@ class RectifiedGeneralizedGaussian(Distribution):
         Returns:
             The entropy in nats.
         """
-        base, zero = self.base_dist, torch.zeros_like(self.loc)
         p = self.p.double()
-        atom, active = base._below(zero, 1.0), base._below(zero, -1.0)
-        exponent = (self.loc.double().abs() / self.scale.double()).pow(p) / p
-        sign = torch.sign(self.loc.double())
+        atom, active = self._active(-1.0), self._active(1.0)
+        loc, near = self._off_zero()
+        exponent = (loc.abs() / self.scale.double()).pow(p) / p
+        above = torch.sign(loc) * torch.special.gammainc(1 / p + 1, exponent)
         # E[T; X > 0] for T = |X - loc|^p / (p scale^p), the exponent of the density
-        inner = (1 + sign * torch.special.gammainc(1 / p + 1, exponent)) / (2 * p)
-        log_peak = base.log_prob(self.loc).double()
-        dense = inner - active * log_peak
-        return (dense - torch.special.xlogy(atom, atom)).to(self.loc.dtype)
+        inner = (1 + torch.where(near, 0.0, above)) / (2 * p)
+        dense = inner - active * (self._standard_peak().log() - self.scale.double().log())
+        positive = torch.where(atom > 0, atom, 1.0)
+        return (dense - positive * positive.log()).to(self.loc.dtype)
+
+    def _standard_peak(self) -> Tensor:
+        """The density of GN_p(0, 1) at zero, in float64."""
+        p = self.p.double()
+        return torch.exp((1 - 1 / p) * p.log() - math.log(2) - torch.lgamma(1 / p))
+
+    def _off_zero(self) -> tuple[Tensor, Tensor]:
+        """`loc` in float64, one scale where it is near zero, and where that is."""
+        loc, scale = self.loc.double(), self.scale.double()
+        near = loc.detach().abs() < _NEAR_ZERO * scale.detach()
+        return torch.where(near, scale.detach(), loc), near
+
+    def _active(self, side: float) -> Tensor:
+        """P(X > 0), or P(X <= 0) with side -1, in float64 and exact in both tails."""
+        p, scale = self.p.double(), self.scale.double()
+        loc, near = self._off_zero()
+        tail = torch.special.gammaincc(1 / p, (loc.abs() / scale).pow(p) / p) / 2
+        linear = 0.5 + side * self.loc.double() / scale * self._standard_peak()
+        return torch.where(near, linear, torch.where(side * loc > 0, 1 - tail, tail))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """E[Y] and E[Y^2] in float64 (reference implementation's unified formula)."""
-        loc, scale, p = self.loc.double(), self.scale.double(), self.p.double()
+        p, scale = self.p.double(), self.scale.double()
+        loc, near = self._off_zero()
         exponent = (loc.abs() / scale).pow(p) / p
-        width = p.pow(1 / p) * scale
 
-        def ratio(k: int) -> Tensor:
-            return torch.exp(torch.lgamma(k / p) - torch.lgamma(1 / p))
+        def absolute(k: int) -> Tensor:
+            log_ratio = torch.lgamma((k + 1) / p) - torch.lgamma(1 / p)  # each overflows alone
+            return torch.exp(log_ratio + k / p * p.log()) * scale.pow(k)
 
         def above(k: int) -> Tensor:
             # 1 + sign(loc) P(k/p, t), which is the upper function Q itself below zero
             lower = torch.special.gammainc(k / p, exponent)
             return torch.where(loc >= 0, 1 + lower, torch.special.gammaincc(k / p, exponent))
 
-        a, c = above(1), ratio(3) * above(3)
-        b = ratio(2) * torch.special.gammaincc(2 / p, exponent)
-        first = (loc * a + width * b) / 2
-        second = (loc.square() * a + 2 * loc * width * b + width.square() * c) / 2
-        return first, second
+        a, c = above(1), absolute(2) * above(3)
+        b = absolute(1) * torch.special.gammaincc(2 / p, exponent)
+        first = (loc * a + b) / 2
+        second = (loc.square() * a + 2 * loc * b + c) / 2
+        tiny = self.loc.double()
+        return (
+            torch.where(near, (absolute(1) + tiny) / 2, first),
+            torch.where(near, absolute(2) / 2 + tiny * absolute(1), second),
+        )
 
 
 def sigma_gn(p: float) -> float:
