@@ -108,6 +108,9 @@ class _FreshDirections:
 
     draw: ClassVar[Callable[..., Tensor]]
 
+    def __post_init__(self) -> None:
+        _check_positive(self.num_projections)
+
     def __call__(
         self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -132,6 +135,9 @@ class RandomDirections(_FreshDirections):
     Args:
         num_projections: K, positive.
 
+    Raises:
+        ValueError: if `num_projections` is not positive.
+
     Example:
         >>> RandomDirections(5)([torch.zeros(2, 3)]).shape
         torch.Size([5, 3])
@@ -145,6 +151,9 @@ class OrthogonalDirections(_FreshDirections):
 
     Args:
         num_projections: K, positive.
+
+    Raises:
+        ValueError: if `num_projections` is not positive.
 
     Example:
         >>> OrthogonalDirections(5)([torch.zeros(2, 3)]).shape
@@ -162,6 +171,9 @@ class SingularDirections:
         num_projections: K, positive.
         bottom_half: use the weaker half of the singular vectors only.
 
+    Raises:
+        ValueError: if `num_projections` is not positive.
+
     Example:
         >>> SingularDirections(8)([torch.randn(16, 4), torch.randn(16, 4)]).shape
         torch.Size([2, 8, 4])
@@ -169,6 +181,9 @@ class SingularDirections:
 
     num_projections: int
     bottom_half: bool = False
+
+    def __post_init__(self) -> None:
+        _check_positive(self.num_projections)
 
     def num_singular(self, num_samples: int, dim: int) -> int:
         """Count the singular directions that a batch gives.
@@ -224,6 +239,11 @@ DIRECTIONS: dict[str, Callable[[int], Any]] = {
     "torch_svd_and_random": SingularDirections,
     "torch_svd_bottom_half_eigen_and_random": partial(SingularDirections, bottom_half=True),
 }
+
+
+def _check_positive(num_projections: int) -> None:
+    if num_projections < 1:
+        raise ValueError(f"Expected `num_projections` to be positive but got {num_projections}.")
 
 
 def _normal(

@@ -39,9 +39,11 @@ def l1_sparsity(z: Tensor) -> Tensor:
         >>> l1_sparsity(torch.tensor([[0.0, 1.0], [2.0, 2.0]]))
         tensor(0.7500)
     """
-    z = z.float()
+    z = z.float().abs()
+    peak = z.amax(dim=1, keepdim=True)  # so that no square under- or overflows
+    z = z / torch.where(peak > 0, peak, torch.ones_like(peak))
     norm = z.norm(dim=1)
-    ratio = z.abs().sum(dim=1) / torch.where(norm > 0, norm, torch.ones_like(norm))
+    ratio = z.sum(dim=1) / torch.where(norm > 0, norm, torch.ones_like(norm))
     return ratio.square().mean() / z.size(1)
 
 

@@ -105,3 +105,10 @@ def test_random_directions_have_uncorrelated_coordinates() -> None:
     bound = norm.isf(1e-3 / 20) * np.sqrt(1 / (5 * 7) / len(rows))
     off = second - torch.diag(second.diagonal())
     assert off.abs().max().item() < bound
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+@pytest.mark.parametrize("num", [0, -1])
+def test_a_number_that_is_not_positive_is_refused(name: str, num: int) -> None:
+    with pytest.raises(ValueError, match=f"`num_projections` to be positive but got {num}"):
+        DIRECTIONS[name](num)
