@@ -9,10 +9,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution
 
-# Elements of a buffer of projections x batch: within the cache of a core, or enough for a GPU.
-_CPU_ELEMENTS = 2**17
+# Elements of a buffer of projections x batch. Each operation on one is a barrier for the threads of
+# torch, so more is faster; 2**18 keeps benchmarks/rdmreg.py below a quarter of the plain formula's
+# memory, which 2**19 does not always.
+_CPU_ELEMENTS = 2**18
 _GPU_ELEMENTS = 2**24
 
 _Directions = Callable[..., Tensor]
@@ -45,14 +48,14 @@ def sliced_wasserstein(
         target: samples (N, D) for all views or (V, N, D); with W processes W * N samples, the same
             on all processes.
         projections: unit directions (K, D) for all views or (V, K, D), the same on all processes.
-        chunk_size: projections at a time; by default as many as a cache (CPU) or 64 MiB (GPU) hold.
+        chunk_size: projections at a time; by default as many as make 1 MiB (CPU) or 64 MiB (GPU).
 
     Returns:
         A scalar.
 
     Raises:
-        ValueError: if shapes do not match, there are fewer than 2 samples, or `target` or
-            `projections` require a gradient.
+        ValueError: if shapes do not match, there are fewer than 2 samples, `target` or
+            `projections` require a gradient, or `chunk_size` is not positive.
 
     Example:
         >>> z = torch.tensor([[0.0], [2.0]], requires_grad=True)
@@ -64,10 +67,9 @@ def sliced_wasserstein(
     References:
         Rectified LpJEPA, https://arxiv.org/abs/2602.01456, equation 13.
     """
-    views = features if isinstance(features, Tensor) else torch.stack(list(features))
-    views = views.unsqueeze(0) if views.ndim == 2 else views
-    world_size = _world_size()
+    views, world_size = _stacked(features), _world_size()
     _check(views, target, projections, world_size)
+    _check_chunk_size(chunk_size)
     if chunk_size is None:
         elements = _CPU_ELEMENTS if views.device.type == "cpu" else _GPU_ELEMENTS
         chunk_size = max(1, elements // (views.size(1) * world_size))
@@ -103,17 +105,14 @@ class RDMReg(nn.Module):
         chunk_size: int | None = None,
     ) -> None:
         super().__init__()
+        _check_chunk_size(chunk_size)
         self.target = target
         self.directions = directions
         self.share_target = share_target
         self.chunk_size = chunk_size
 
     def extra_repr(self) -> str:
-        """Describe the module.
-
-        Returns:
-            Its settings in one line.
-        """
+        """Describe the settings in one line."""
         return f"{self.target}, {self.directions}, share_target={self.share_target}"
 
     def forward(
@@ -136,8 +135,7 @@ class RDMReg(nn.Module):
         Returns:
             A scalar.
         """
-        views = features if isinstance(features, Tensor) else torch.stack(list(features))
-        views = views.unsqueeze(0) if views.ndim == 2 else views
+        views = _stacked(features)
         if projections is None:
             projections = self.directions(list(_gathered(views.detach())), generator=generator)
         if target is None:
@@ -178,6 +176,7 @@ class _SlicedWasserstein(torch.autograd.Function):
         return value
 
     @staticmethod
+    @once_differentiable  # the gradient is kept as a number: it has no graph of its own
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
         rank, world_size, dtype = ctx.place
@@ -200,31 +199,43 @@ def _walk(
     """
     value = z.new_zeros(())
     gradient = torch.zeros_like(z) if with_gradient else None
-    num_views = z.size(0)
     shared = y.size(0) == 1 and c.size(0) == 1
     for start in range(0, c.size(1), chunk_size):
         wanted = None
-        for view in range(num_views):
+        for view in range(z.size(0)):
             chunk = c[view % c.size(0), start : start + chunk_size]
             if wanted is None or not shared:
                 wanted = _sort_(chunk @ y[view % y.size(0)].T)
-            projected = chunk @ z[view].T  # (chunk, N)
-            if gradient is None:
-                value += (_sort_(projected) - wanted).square_().sum()
-                continue
-            order = _argsort(projected)
-            difference = projected.gather(1, order).sub_(wanted)
-            value += difference.square().sum()
-            projected.scatter_(1, order, difference)
-            gradient[view].addmm_(projected.T, chunk)
+            into = None if gradient is None else gradient[view]
+            value += _compare(chunk, z[view], wanted, into)
     return value, gradient
 
 
-def _argsort(rows: Tensor) -> Tensor:
-    """Argsort along the last dimension; numpy's is vectorised, torch's is not on the CPU."""
-    if rows.device.type == "cpu":
-        return torch.as_tensor(rows.numpy().argsort(axis=-1))
-    return rows.argsort(dim=-1)
+def _compare(chunk: Tensor, z: Tensor, wanted: Tensor, gradient: Tensor | None) -> Tensor:
+    """One term of :func:`_walk`; its buffers are freed before the next one's are made."""
+    projected = chunk @ z.T  # (chunk, N)
+    if gradient is None:
+        return _sort_(projected).sub_(wanted).square_().sum()
+    values, order = _sort_with_order(projected)
+    difference = values.sub_(wanted)
+    projected.scatter_(1, order, difference)
+    gradient.addmm_(projected.T, chunk)
+    return difference.square_().sum()
+
+
+def _sort_with_order(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort along the last dimension and tell where each value came from."""
+    if rows.device.type != "cpu" or rows.dtype != torch.float32:
+        return rows.sort(dim=-1)
+    # Here numpy's sort is vectorised and torch's is not. A float32 leaves 29 bits of a float64
+    # free: the column goes into them and is sorted along.
+    packed = rows.double()
+    bits = packed.view(torch.int64)
+    bits |= torch.arange(rows.size(-1))
+    packed.numpy().sort(axis=-1)
+    values = packed.float()
+    bits &= 2**29 - 1
+    return values, bits
 
 
 def _sort_(rows: Tensor) -> Tensor:
@@ -251,6 +262,21 @@ def _gathered(views: Tensor) -> Tensor:
     parts = [torch.empty_like(views) for _ in range(world_size)]
     dist.all_gather(parts, views.detach().contiguous())
     return torch.cat(parts, dim=1)
+
+
+def _stacked(features: Tensor | Sequence[Tensor]) -> Tensor:
+    """Bring the features into the form (V, N, D)."""
+    if isinstance(features, Tensor):
+        return features.unsqueeze(0) if features.ndim == 2 else features
+    shapes = [tuple(view.shape) for view in features]
+    if len(set(shapes)) != 1:
+        raise ValueError(f"Expected `features` to be views of one shape (N, D) but got {shapes}.")
+    return torch.stack(list(features))
+
+
+def _check_chunk_size(chunk_size: int | None) -> None:
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"Expected `chunk_size` to be positive but got {chunk_size}.")
 
 
 def _check(views: Tensor, target: Tensor, projections: Tensor, world_size: int) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from solo_plugins.rectified_lpjepa import rdmreg
 from solo_plugins.rectified_lpjepa.directions import RandomDirections, random_directions
 from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian, sigma_gn
 from solo_plugins.rectified_lpjepa.rdmreg import RDMReg, sliced_wasserstein
@@ -168,7 +169,7 @@ def test_constants_must_not_require_a_gradient(name: str) -> None:
         sliced_wasserstein(_draw(N, D), **tensors)
 
 
-def _module(**settings: bool) -> RDMReg:
+def _module(**settings: int) -> RDMReg:
     return RDMReg(RectifiedGeneralizedGaussian(0.0, 1.0, 1.0), RandomDirections(K), **settings)
 
 
@@ -195,3 +196,56 @@ def test_module_has_no_state_and_repeats_under_a_seed() -> None:
     assert values[0] == values[1]
     assert not module.state_dict()
     assert "RandomDirections" in repr(module)
+
+
+@pytest.mark.parametrize("shapes", [[], [(N, D), (N + 1, D)]], ids=["none", "unequal"])
+def test_views_of_different_shapes_are_refused(shapes: list[tuple[int, int]]) -> None:
+    with pytest.raises(ValueError, match=r"`features` to be views of one shape .* but got \["):
+        sliced_wasserstein([torch.zeros(shape) for shape in shapes], _draw(N, D), _projections())
+
+
+@pytest.mark.parametrize("chunk_size", [0, -1])
+def test_a_chunk_size_that_is_not_positive_is_refused(chunk_size: int) -> None:
+    message = f"Expected `chunk_size` to be positive but got {chunk_size}"
+    with pytest.raises(ValueError, match=message):
+        sliced_wasserstein(_draw(N, D), _draw(N, D), _projections(), chunk_size=chunk_size)
+    with pytest.raises(ValueError, match=message):
+        _module(chunk_size=chunk_size)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    z, weight = _draw(N, D).requires_grad_(), _draw(1).requires_grad_()
+    loss = weight[0] * sliced_wasserstein(z, _draw(N, D, seed=1), _projections())
+    (gradient,) = torch.autograd.grad(loss, z, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("target", "num_projections", "message"),
+    [
+        ((N, D), K, r"`target` to have shape \(32, 5\) .* 2 process.* but got \(16, 5\)"),
+        ((2 * N, D), 1, "one of the `projections` for each of 2 process.* but got 1"),
+    ],
+    ids=["local-target", "too-few-projections"],
+)
+def test_two_processes_need_a_joint_target_and_a_share_each(
+    monkeypatch: pytest.MonkeyPatch, target: tuple, num_projections: int, message: str
+) -> None:
+    monkeypatch.setattr(rdmreg, "_world_size", lambda: 2)
+    with pytest.raises(ValueError, match=message):
+        sliced_wasserstein(_draw(N, D), _draw(*target), _projections(num_projections))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_sort_tells_where_each_value_came_from(dtype: torch.dtype) -> None:
+    # Values of both signs, ties, zeros of both signs, subnormal and large ones.
+    rows = torch.randn(64, 300, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    rows[:, ::7] = 0.0
+    rows[:, 1::7] = -0.0
+    rows[:, 2::7] *= 1e-42
+    rows[:, 3::7] *= 1e37
+    values, order = rdmreg._sort_with_order(rows)
+    assert torch.equal(values, rows.sort(dim=-1).values)
+    assert torch.equal(rows.gather(1, order), values)
+    assert torch.equal(order.sort(dim=-1).values, torch.arange(300).expand(64, -1))
