@@ -48,7 +48,7 @@ class StopOnNonFinite(Callback):
         for name, value in terms.items():
             if name in self.skip or not isinstance(value, Tensor) or value.ndim:
                 continue
-            never = torch.tensor(-1, device=value.device)
+            never = torch.full((), -1, device=value.device)
             first = self._first_bad.get(name, never)
             bad_now = (first < 0) & ~value.detach().isfinite()
             # global_step counts the step that has just been made

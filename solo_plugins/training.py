@@ -79,7 +79,7 @@ def pretrain(cfg: DictConfig) -> Result:
         # Of the run's own folder, and of a deprecation that Lightning has to follow itself.
         warnings.filterwarnings("ignore", message=".* directory .* exists and is not empty")
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
-        trainer = _trainer(cfg, hardware, run, validates=data.val_set is not None)
+        trainer = _trainer(cfg, hardware, run, validates=data.validates)
         trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
     checkpoint = run.folder / "last.ckpt" if cfg.checkpoint.enabled else None
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -33,6 +33,8 @@ from solo_plugins.framework.data import (
 # The number of classes of each dataset; those of a custom folder are counted.
 CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "imagenet100": 100}
 CLASSES["digits"] = 10
+# These have a test set of their own, which needs no path.
+_OWN_SPLIT = ("cifar10", "cifar100", "stl10", "digits")
 _DOWNLOADED = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}
 
 
@@ -47,7 +49,6 @@ class PretrainDataModule(pl.LightningDataModule):
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        self.allow_zero_length_dataloader_with_multiple_devices = False
 
     def prepare_data(self) -> None:
         """Download what is missing, in one process.
@@ -71,13 +72,22 @@ class PretrainDataModule(pl.LightningDataModule):
                     f"from, but got {str(root)!r} and: {error}"
                 ) from error
 
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to validate on, from the configuration alone."""
+        data = self.cfg.data
+        return data.dataset in _OWN_SPLIT or not (data.no_labels or data.val_path is None)
+
+    @rank_zero_only
     def check(self) -> None:
         """Download and build everything once, so that what is wrong is known before a run starts.
+
+        The other processes wait for the first one's download in Lightning's own order.
 
         Raises:
             ConfigurationError: if data are missing, or there are fewer images than a batch takes.
         """
-        rank_zero_only(self.prepare_data)()
+        self.prepare_data()
         batch_size = self.cfg.optimizer.batch_size
         if self.cfg.data.format != "dali" and len(self.train_set) < batch_size:  # type: ignore[arg-type]
             raise ConfigurationError(
@@ -119,7 +129,7 @@ class PretrainDataModule(pl.LightningDataModule):
             return _DOWNLOADED[data.dataset](root, train=False, transform=transform)
         if data.dataset == "stl10":
             return datasets.STL10(data.val_path or data.train_path, "test", transform=transform)
-        if data.no_labels or data.val_path is None:
+        if not self.validates:
             return None
         return datasets.ImageFolder(data.val_path, transform)
 

@@ -207,7 +207,7 @@ class RectifiedLpJEPA(BaseMethod):
         metrics = {
             f"{stage}_l0_sparsity_metric": l0_sparsity(z),
             f"{stage}_l1_sparsity_metric": l1_sparsity(z),
-            f"{stage}_target_l0": torch.tensor(self.target_l0, device=z.device),
+            f"{stage}_target_l0": self.target_l0,
         }
         self.log_dict(metrics, on_epoch=True, batch_size=len(z), sync_dist=True)
 
