@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Two cores: a second thread pool only gets in the way.
-torch.set_num_threads(2)
+# The tests run side by side: a thread pool only gets in the way.
+torch.set_num_threads(1)
 
 _OFF = {"prob": 0.0}
 _AUGMENTATION = {
