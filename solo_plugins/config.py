@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.data.module import CLASSES
+from solo_plugins.data.module import CLASSES, UNLABELLED
 from solo_plugins.errors import ConfigurationError, nearest, one_of
 from solo_plugins.framework import METHODS, known_backbones, release
 from solo_plugins.hardware import Hardware, resolve
@@ -131,6 +131,8 @@ def _check_folder(key: str, path: str | None) -> None:
 
 def _complete_data(cfg: DictConfig) -> None:
     data = cfg.data
+    if data.dataset in UNLABELLED:
+        data.no_labels = True
     if data.dataset in CLASSES:
         data.num_classes = CLASSES[data.dataset]
     else:

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from sklearn.datasets import load_digits
-from torchvision.datasets import CIFAR10, CIFAR100, STL10
+from torchvision.datasets import CIFAR10, CIFAR100, STL10, CelebA
 
 from solo_plugins.config import parse_cfg
 from solo_plugins.data import Digits, PretrainDataModule
@@ -254,3 +254,36 @@ def test_torchvisions_data_sets_train_and_validate(
     )
     metrics = pretrain(cfg).metrics
     assert {"train_rdm_reg_loss_epoch", "val_acc1"} <= set(metrics)
+
+
+def _write_celeba(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write 32 images in CelebA's layout, without its checksums; the first 24 are to train on."""
+    folder = root / "celeba"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    names = [f"{index:06}.jpg" for index in range(1, 33)]
+    for name in names:
+        Image.new("RGB", (178, 218), (int(name[:6]), 0, 0)).save(folder / "img_align_celeba" / name)
+    splits = [0] * 24 + [1] * 4 + [2] * 4
+    rows = [f"{name} {split}" for name, split in zip(names, splits, strict=True)]
+    (folder / "list_eval_partition.txt").write_text("\n".join(rows))
+    (folder / "identity_CelebA.txt").write_text("\n".join(f"{name} 1" for name in names))
+    for file, header in (("list_bbox_celeba.txt", "x_1 y_1"), ("list_attr_celeba.txt", "A B")):
+        table = "\n".join(f"{name} 1 1" for name in names)
+        (folder / file).write_text(f"32\n{header}\n{table}")
+    landmarks = "\n".join(f"{name} 1 1" for name in names)
+    (folder / "list_landmarks_align_celeba.txt").write_text(f"32\nA B\n{landmarks}")
+    monkeypatch.setattr(CelebA, "_check_integrity", lambda _: True)
+
+
+@pytest.mark.usefixtures("methods", "lightning_quiet")
+def test_celeba_trains_on_its_training_images_without_labels(
+    make_cfg: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_celeba(tmp_path / "data", monkeypatch)
+    data = {"dataset": "celeba", "train_path": str(tmp_path / "data"), "num_workers": 0}
+    cfg = make_cfg(data=data, max_epochs=1, knn_eval__enabled=True)
+    metrics = pretrain(cfg).metrics
+    assert np.isfinite(metrics["train_rectified_lp_jepa_loss_epoch"])
+    assert "val_acc1" not in metrics
+    train_set = PretrainDataModule(parse_cfg(cfg)[0]).train_set
+    assert [train_set[index][2] for index in range(len(train_set))] == [-1] * 24

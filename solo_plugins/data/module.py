@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One Lightning data module for every dataset and format that a configuration can name."""
 
-__all__ = ["CLASSES", "PretrainDataModule"]
+__all__ = ["CLASSES", "UNLABELLED", "PretrainDataModule"]
 
 import os
 from collections.abc import Callable, Iterable
@@ -32,10 +32,17 @@ from solo_plugins.framework.data import (
 
 # The number of classes of each dataset; those of a custom folder are counted.
 CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "imagenet100": 100}
-CLASSES["digits"] = 10
+CLASSES |= {"digits": 10, "celeba": 1}
 # These have a test set of their own, which needs no path.
 _OWN_SPLIT = ("cifar10", "cifar100", "stl10", "digits")
-_DOWNLOADED = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}
+_DOWNLOADED = {
+    "cifar10": datasets.CIFAR10,
+    "cifar100": datasets.CIFAR100,
+    "stl10": datasets.STL10,
+    "celeba": datasets.CelebA,
+}
+# These have no class of each image.
+UNLABELLED = ("celeba",)
 
 
 class PretrainDataModule(pl.LightningDataModule):
@@ -108,6 +115,14 @@ class PretrainDataModule(pl.LightningDataModule):
         )
         if data.dataset == "digits":
             return dataset_with_index(Digits)(train=True, transform=transform)
+        if data.dataset == "celeba":
+            return dataset_with_index(datasets.CelebA)(
+                data.train_path,
+                split="train",
+                target_type="identity",
+                transform=transform,
+                target_transform=_no_target,
+            )
         return prepare_datasets(
             data.dataset,
             transform,
@@ -176,6 +191,10 @@ class PretrainDataModule(pl.LightningDataModule):
             num_workers=num_workers(self.cfg),
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _no_target(_: object) -> int:
+    return -1  # which solo-learn's classifiers ignore
 
 
 def eval_transform(cfg: DictConfig) -> Callable:
