@@ -3,22 +3,22 @@
 
 python main_pretrain.py --config-path scripts/pretrain/cifar/ \
     --config-name=rectified_lpjepa_cifar100.yaml ++method_kwargs.mean_shift_value=-1.0
+
+With -m and several values, as in ++method_kwargs.mean_shift_value=-2,-1,0, each is a run.
 """
 
 import hydra
 from omegaconf import DictConfig
 
-from solo_plugins.errors import ConfigurationError, NonFiniteLossError
+from solo_plugins.sweep import one_line_errors
 from solo_plugins.training import pretrain
 
 
 @hydra.main(version_base="1.2")
 def main(cfg: DictConfig) -> None:
     """Pretrain from hydra's configuration; a wrong one ends with one line and exit status 1."""
-    try:
+    with one_line_errors():
         pretrain(cfg)
-    except (ConfigurationError, NonFiniteLossError) as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Finding the run that a configuration belongs to, and checking that its checkpoint fits."""
 
-__all__ = ["Run", "check_fits", "find_run"]
+__all__ = ["Run", "check_fits", "claimed", "find_run"]
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -80,7 +82,34 @@ def find_run(cfg: DictConfig) -> Run:
             fresh = _age(checkpoint) < 3600 * cfg.auto_resume.max_hours
             if (fresh or finished) and _same(checkpoint.parent / "config.yaml", cfg):
                 return Run(checkpoint.parent, checkpoint, finished)
-    return Run(_new_folder(parent, cfg.name), None, finished=False)
+    folder = parent / f"{cfg.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Run(folder, None, finished=False)
+
+
+@contextmanager
+def claimed(run: Run) -> Iterator[Run]:
+    """Make a new run's folder, so that no other run can take it.
+
+    Of runs that start in the same second, on one machine or on several that share a disk, the first
+    gets the name and the others a number behind it. Of a run's own processes the first makes it;
+    the others, to which Lightning tells where checkpoints lie, make nothing.
+
+    Args:
+        run: as found.
+
+    Yields:
+        The run, with the folder that it got. A folder in which nothing has been written when an
+        error ends the run is removed.
+    """
+    if run.checkpoint is not None or rank_zero_only.rank:  # type: ignore[attr-defined]
+        yield run
+        return
+    run = run._replace(folder=_make(run.folder))
+    try:
+        yield run
+    finally:
+        with suppress(OSError):
+            run.folder.rmdir()
 
 
 def check_fits(model: nn.Module, checkpoint: Path) -> None:
@@ -115,12 +144,15 @@ def check_fits(model: nn.Module, checkpoint: Path) -> None:
         )
 
 
-def _new_folder(parent: Path, name: str) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder, number = parent / f"{name}-{stamp}", 2
-    while folder.exists():
-        folder, number = parent / f"{name}-{stamp}-{number}", number + 1
-    return folder
+def _make(wanted: Path) -> Path:
+    folder, number = wanted, 2
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+        else:
+            return folder
 
 
 def _age(checkpoint: Path) -> float:

@@ -23,7 +23,8 @@ from solo_plugins.data import PretrainDataModule
 from solo_plugins.framework import METHODS
 from solo_plugins.hardware import Hardware
 from solo_plugins.registry import register
-from solo_plugins.resume import Run, check_fits, find_run
+from solo_plugins.resume import Run, check_fits, claimed, find_run
+from solo_plugins.sweep import check_processes
 
 
 class Result(NamedTuple):
@@ -58,6 +59,7 @@ def pretrain(cfg: DictConfig) -> Result:
     """
     register()
     cfg, hardware = parse_cfg(cfg)
+    check_processes(hardware.num_devices * cfg.num_nodes)
     run = find_run(cfg)
     if run.finished:
         _say(f"{run.folder} is a finished run of this configuration: nothing to do.")
@@ -75,7 +77,7 @@ def pretrain(cfg: DictConfig) -> Result:
         _say(f"Resuming from {run.checkpoint}.")
     data = PretrainDataModule(cfg)
     data.check()
-    with warnings.catch_warnings():
+    with claimed(run) as run, warnings.catch_warnings():
         # Of the run's own folder, and of a deprecation that Lightning has to follow itself.
         warnings.filterwarnings("ignore", message=".* directory .* exists and is not empty")
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
