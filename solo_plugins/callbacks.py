@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from solo_plugins.errors import NonFiniteLossError
+from solo_plugins.provenance import commit, versions
 
 
 class StopOnNonFinite(Callback):
@@ -84,7 +85,9 @@ class StopOnNonFinite(Callback):
 class RunFolder(Callback):
     """Makes the run's folder when training starts and leaves what the run was and came to.
 
-    ``config.yaml`` is the resolved configuration, ``summary.json`` the last metrics.
+    ``config.yaml`` is the resolved configuration, ``summary.json`` the last metrics, the number of
+    epochs and steps, the ``seconds`` of all parts of a resumed run up to their checkpoints, and the
+    ``commit`` of the code and the ``versions`` of what it rests on.
 
     Args:
         path: the folder.
@@ -95,6 +98,19 @@ class RunFolder(Callback):
         self.path = path
         self.cfg = cfg
         self._started = time.monotonic()
+        self._commit: str | None = None
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the seconds that the run has taken, for its checkpoint."""
+        return {"seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Add the seconds of the parts before.
+
+        Args:
+            state_dict: of a checkpoint.
+        """
+        self._started -= state_dict["seconds"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the configuration.
@@ -106,6 +122,7 @@ class RunFolder(Callback):
         if trainer.is_global_zero:
             self.path.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(self.cfg, self.path / "config.yaml")
+            self._commit = commit()  # now: the code may be edited while the run goes on
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the last value of every metric.
@@ -116,10 +133,17 @@ class RunFolder(Callback):
         """
         if not trainer.is_global_zero:
             return
-        summary = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        summary: dict[str, Any] = {
+            name: float(value) for name, value in trainer.callback_metrics.items()
+        }
         summary |= {
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
-            "seconds": round(time.monotonic() - self._started, 1),
+            "seconds": round(self._seconds(), 1),
+            "commit": self._commit,
+            "versions": versions(),
         }
         (self.path / "summary.json").write_text(json.dumps(summary, indent=2, sort_keys=True))
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started

@@ -173,7 +173,8 @@ def _keep_old_log(folder: Path) -> None:
 
 
 def _summary(run: Run) -> dict[str, float]:
-    return json.loads((run.folder / "summary.json").read_text())
+    summary = json.loads((run.folder / "summary.json").read_text())
+    return {name: value for name, value in summary.items() if isinstance(value, int | float)}
 
 
 @rank_zero_only
