@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Finding the run that a configuration belongs to, and checking that its checkpoint fits."""
 
-__all__ = ["Run", "check_fits", "claimed", "find_run"]
+__all__ = ["Run", "check_fits", "claimed", "compared", "find_run"]
 
 import time
 from collections.abc import Iterator, Mapping
@@ -144,6 +144,22 @@ def check_fits(model: nn.Module, checkpoint: Path) -> None:
         )
 
 
+def compared(cfg: Any) -> dict[str, Any]:
+    """Return the settings that decide what a run computes, not where and how fast.
+
+    Args:
+        cfg: a resolved configuration.
+
+    Returns:
+        Nested settings; two runs of equal ones are the same run.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    for key in _NOT_COMPARED:
+        block, _, name = key.rpartition(".")
+        (plain[block] if block else plain).pop(name, None)
+    return plain
+
+
 def _make(wanted: Path) -> Path:
     folder, number = wanted, 2
     while True:
@@ -162,12 +178,4 @@ def _age(checkpoint: Path) -> float:
 def _same(config: Path, cfg: DictConfig) -> bool:
     if not config.is_file():
         return False
-    return _compared(OmegaConf.load(config)) == _compared(cfg)
-
-
-def _compared(cfg: Any) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    for key in _NOT_COMPARED:
-        block, _, name = key.rpartition(".")
-        (plain[block] if block else plain).pop(name, None)
-    return plain
+    return compared(OmegaConf.load(config)) == compared(cfg)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Finding run folders under what a user names."""
+
+__all__ = ["Found", "LeftOut", "find"]
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from solo_plugins.errors import ConfigurationError
+
+# Any of these makes a folder a run's.
+_MARKS = {"config.yaml", "last.ckpt", "metrics.csv", "summary.json"}
+# What hydra and wandb keep is not a run.
+_PASSED_OVER = {"sweeps", "wandb"}
+
+
+class LeftOut(NamedTuple):
+    """A folder, or a part of it, that the report does without.
+
+    Args:
+        where: the path as a person finds it.
+        reason: why, as a clause.
+    """
+
+    where: str
+    reason: str
+
+
+class Found(NamedTuple):
+    """What a search came to.
+
+    Args:
+        folders: run folders, each once, sorted by path.
+        left_out: paths without a run.
+    """
+
+    folders: list[Path]
+    left_out: list[LeftOut]
+
+
+def find(paths: Iterable[str | Path]) -> Found:
+    """Look for run folders.
+
+    Args:
+        paths: run folders, folders above run folders at any depth, and glob patterns of either.
+
+    Returns:
+        Every run folder once, however often it was named. Folders of the same name in different
+        places are different runs.
+
+    Raises:
+        ConfigurationError: if there is not a single run folder.
+    """
+    named = [str(path) for path in paths]
+    folders: set[Path] = set()
+    left_out: list[LeftOut] = []
+    for path in named:
+        matches = sorted(glob.glob(os.path.expanduser(path), recursive=True))
+        if not matches:
+            left_out.append(LeftOut(path, "there is no such folder"))
+        for match in matches:
+            runs, empty = _below(Path(match).resolve())
+            folders.update(runs)
+            left_out += [LeftOut(str(folder), "the folder is empty") for folder in empty]
+            if not runs and not empty and len(matches) == 1:
+                left_out.append(LeftOut(match, "there is no run in it"))
+    if not folders:
+        raise ConfigurationError(
+            "Expected folders of runs, which hold config.yaml, last.ckpt and summary.json, but got "
+            f"{', '.join(map(repr, named)) or 'nothing'} without any."
+        )
+    return Found(sorted(folders), sorted(set(left_out)))
+
+
+def _below(path: Path) -> tuple[list[Path], list[Path]]:
+    runs: list[Path] = []
+    empty: list[Path] = []
+    for folder, folders, files in os.walk(path):
+        if _MARKS & set(files):
+            runs.append(Path(folder))
+            folders.clear()
+        elif not folders and not files:
+            empty.append(Path(folder))
+        folders[:] = [name for name in folders if name not in _PASSED_OVER]
+    return runs, empty

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""What all pictures share: colours that colour-blind people tell apart, and how one is saved."""
+
+__all__ = ["COLORS", "MARKERS", "by_p", "figure", "save"]
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from solo_plugins.report.rows import Row
+
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, without yellow, which is too pale on white
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Baselines are told apart by their shape too.
+MARKERS = ("P", "X", "*", "h", "<", ">", "p", "d", "D", "v", "^", "s")
+
+
+def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """Make a figure that no other part of the program knows of.
+
+    Args:
+        rows: of panels.
+        columns: of panels.
+        size: width and height in inches.
+
+    Returns:
+        The figure and its panels, row by row.
+    """
+    made = Figure(figsize=size, layout="constrained")
+    panels = list(made.subplots(rows, columns, squeeze=False).flat)
+    for panel in panels:
+        panel.grid(color="0.9", linewidth=0.8)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    return made, panels
+
+
+def save(made: Figure, path: Path) -> None:
+    """Write a PNG.
+
+    Args:
+        made: the figure.
+        path: where to.
+    """
+    made.savefig(path, dpi=150)
+
+
+def by_p(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Collect rows of Rectified LpJEPA that differ in mu only, to be connected by a line.
+
+    Args:
+        rows: of any methods.
+
+    Returns:
+        A label and the rows, by mu, of each series.
+    """
+    series: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.target is not None:
+            key = row.first.identity("seed", "name", "method_kwargs.mean_shift_value")
+            series.setdefault(key, []).append(row)
+    labels = [_label(members) for members in series.values()]
+    named = []
+    for label, members in zip(labels, series.values(), strict=True):
+        if labels.count(label) > 1:
+            names = dict.fromkeys(str(row.first.cfg.name) for row in members)
+            detail = [*names, *([members[0].differs] if members[0].differs else [])]
+            label = f"{label} ({', '.join(detail)})"
+        members.sort(key=lambda row: row.target.loc if row.target else math.nan)
+        named.append((label, members))
+    return named
+
+
+def _label(rows: Sequence[Row]) -> str:
+    target = rows[0].target
+    assert target is not None
+    dense = "" if target.rectified else "dense "
+    return f"Rectified LpJEPA, {dense}p = {target.p:g}"
