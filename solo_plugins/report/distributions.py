@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian
 from solo_plugins.report.rows import Row
-from solo_plugins.report.style import COLORS, figure, save
+from solo_plugins.report.style import COLORS, figure, legend, save
 
 _MOST = 12  # panels that a screen shows legibly
 
@@ -50,8 +50,7 @@ def outputs(rows: Sequence[Row], path: Path) -> list[str]:
         panels[index].set_ylabel("density of all outputs (log scale)")
     for panel in panels[max(0, len(having) - columns) : len(having)]:
         panel.set_xlabel("value of an output")
-    handles, labels = panels[0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside lower center", ncols=2)
+    legend(made, panels)
     made.suptitle(f"Trained outputs over the target's density: {' with '.join(rows[0].section)}")
     save(made, path)
     return notes

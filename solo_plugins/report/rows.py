@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Rows of the table: runs that differ in nothing but their seed are one."""
 
-__all__ = ["Mean", "Row", "group"]
+__all__ = ["Mean", "Row", "differences", "group"]
 
+import math
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from solo_plugins.report.curves import Curves
 from solo_plugins.report.find import LeftOut
-from solo_plugins.report.runs import Run, Target
+from solo_plugins.report.runs import Run, Target, canonical
 from solo_plugins.resume import compared
 
 # Of values that were measured in several ways the first way is shown, never a mixture.
@@ -72,7 +73,7 @@ class Row:
 
         Returns:
             Mean and deviation of those seeds that have it in the best way of measuring it that any
-            has, or None if it was not measured. NaN among them makes the mean NaN.
+            has, or None if it was not measured. NaN or infinity among them makes the mean NaN.
         """
         numbers = [run.numbers[column] for run in self.runs if column in run.numbers]
         for mark in _MARKS:
@@ -116,7 +117,31 @@ def group(runs: Iterable[Run]) -> tuple[list[Row], list[LeftOut]]:
     return rows, left_out
 
 
+def differences(rows: Sequence[Row], *but: str) -> list[str]:
+    """Name what tells rows apart: what a person looks for first, and no more than a legend holds.
+
+    Args:
+        rows: at least two.
+        but: dotted keys that are left out.
+
+    Returns:
+        For each row at most two settings, with dots behind them if there are more.
+    """
+    settings = [_flat(row.first) for row in rows]
+    keys = {key for one in settings for key in one if not key.startswith("enable_")} - set(but)
+    differ = [key for key in keys if len({canonical(one.get(key)) for one in settings}) > 1]
+    differ.sort(key=lambda key: (key != "max_epochs", not key.startswith("method_kwargs."), key))
+    more = ["..."] if len(differ) > 2 else []
+    shown = [(key.rpartition(".")[2], key) for key in differ[:2]]
+    return [
+        ", ".join([*(f"{name}={_short(one.get(key))}" for name, key in shown), *more])
+        for one in settings
+    ]
+
+
 def _mean(values: list[float], mark: str) -> Mean:
+    if not all(map(math.isfinite, values)):
+        return Mean(math.nan, None, len(values), mark)
     std = statistics.stdev(values) if len(values) > 1 else None
     return Mean(statistics.fmean(values), std, len(values), mark)
 
@@ -148,12 +173,17 @@ def _label(rows: list[Row]) -> None:
             dense = "" if target.rectified else "dense, "
             row.label = f"{dense}p={target.p:g}, μ={target.loc:g}"
     for same in _alike(rows, lambda row: (row.section, row.label, row.first.cfg.name)):
-        _name_differences(same)
+        for row, differs in zip(same, differences(same), strict=True):
+            row.differs = differs
     for same in _alike(rows, lambda row: (row.section, row.label)):
         names = len({row.first.cfg.name for row in same}) > 1
         for row in same:
             extra = [str(row.first.cfg.name)] if names else []
-            row.label = f"{row.label} ({', '.join(filter(None, [*extra, row.differs]))})"
+            details = ", ".join(filter(None, [*extra, row.differs]))
+            row.label = f"{row.label} ({details})" if details else row.label
+    for same in _alike(rows, lambda row: (row.section, row.label)):
+        for number, row in enumerate(same, start=1):
+            row.label = f"{row.label} #{number}"
 
 
 def _alike(rows: list[Row], key: Any) -> list[list[Row]]:
@@ -163,13 +193,9 @@ def _alike(rows: list[Row], key: Any) -> list[list[Row]]:
     return [same for same in groups.values() if len(same) > 1]
 
 
-def _name_differences(rows: list[Row]) -> None:
-    settings = [_flat(row.first) for row in rows]
-    keys = sorted({key for one in settings for key in one})
-    differ = [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
-    for row, one in zip(rows, settings, strict=True):
-        shown = [f"{key.rpartition('.')[2]}={one.get(key, 'unset')}" for key in differ[:3]]
-        row.differs = ", ".join([*shown, "..."] if len(differ) > 3 else shown)
+def _short(value: Any) -> str:
+    text = "unset" if value is None else str(value)
+    return text if len(text) <= 20 else f"{text[:17]}..."
 
 
 def _flat(run: Run) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Reading one run's folder: what it was, what it came to, and what cannot be read."""
 
-__all__ = ["Incomplete", "Number", "Run", "Target", "read_run"]
+__all__ = ["Incomplete", "Number", "Run", "Target", "canonical", "read_run"]
 
 import json
 import warnings
@@ -97,7 +97,24 @@ class Run:
         for key in but:
             block, _, name = key.rpartition(".")
             (settings[block] if block else settings).pop(name, None)
-        return json.dumps(settings, sort_keys=True, default=str)
+        return canonical(settings)
+
+
+def canonical(value: Any) -> str:
+    """Write a setting so that equal ones are equal texts.
+
+    Args:
+        value: of a configuration.
+
+    Returns:
+        JSON, in which 0 and 0.0 are the same.
+
+    Example:
+        >>> canonical({"b": 0, "a": True}) == canonical({"a": True, "b": 0.0})
+        True
+    """
+    plain = json.loads(json.dumps(value, default=str), parse_int=float)
+    return json.dumps(plain, sort_keys=True)
 
 
 def read_run(folder: Path) -> Run:
@@ -126,12 +143,12 @@ def read_run(folder: Path) -> Run:
         summary = _json(folder / "summary.json")
         run.target = _target(cfg)
         run.epochs = int(summary["epochs"])
+        run.commit = summary.get("commit")
+        _take(run.numbers, "seconds", summary.get("seconds"))
+        # What a later file says replaces what was measured during training.
+        _online(run, summary)
     except (ValueError, KeyError, TypeError) as error:
         raise Incomplete(f"summary.json or config.yaml cannot be used: {_text(error)}") from error
-    run.commit = summary.get("commit")
-    _take(run.numbers, "seconds", summary.get("seconds"))
-    # In this order: what a later file says replaces what was measured during training.
-    _online(run, summary)
     for name in ("linear-backbone", "linear-projector", "knn"):
         _evaluation(run, name)
     return run

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What all pictures share: colours that colour-blind people tell apart, and how one is saved."""
 
-__all__ = ["COLORS", "MARKERS", "by_p", "figure", "save"]
+__all__ = ["COLORS", "MARKERS", "by_p", "figure", "legend", "save"]
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from solo_plugins.report.rows import Row
+from solo_plugins.report.rows import Row, differences
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, without yellow, which is too pale on white
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -38,6 +38,22 @@ def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, 
     return made, panels
 
 
+def legend(made: Figure, panels: Sequence[Axes]) -> None:
+    """Put one legend below all panels.
+
+    Args:
+        made: the figure; it grows by the legend's height.
+        panels: whose curves are listed, each label once.
+    """
+    handles = {h.get_label(): h for panel in panels for h in panel.get_legend_handles_labels()[0]}
+    width, height = made.get_size_inches()
+    longest = max(len(str(label)) for label in handles)
+    columns = max(1, min(4, int(width / (0.6 + 0.085 * longest))))
+    lines = math.ceil(len(handles) / columns)
+    made.set_size_inches(width, height + 0.21 * lines)
+    made.legend(handles=list(handles.values()), loc="outside lower center", ncols=columns)
+
+
 def save(made: Figure, path: Path) -> None:
     """Write a PNG.
 
@@ -62,16 +78,20 @@ def by_p(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
         if row.target is not None:
             key = row.first.identity("seed", "name", "method_kwargs.mean_shift_value")
             series.setdefault(key, []).append(row)
-    labels = [_label(members) for members in series.values()]
-    named = []
-    for label, members in zip(labels, series.values(), strict=True):
-        if labels.count(label) > 1:
-            names = dict.fromkeys(str(row.first.cfg.name) for row in members)
-            detail = [*names, *([members[0].differs] if members[0].differs else [])]
-            label = f"{label} ({', '.join(detail)})"
+    for members in series.values():
         members.sort(key=lambda row: row.target.loc if row.target else math.nan)
-        named.append((label, members))
-    return named
+    named: dict[str, list[list[Row]]] = {}
+    for members in series.values():
+        named.setdefault(_label(members), []).append(members)
+    every = []
+    for label, alike in named.items():
+        firsts = [members[0] for members in alike]
+        details = differences(firsts, "method_kwargs.mean_shift_value") if len(alike) > 1 else [""]
+        every += [
+            (f"{label} ({detail})" if detail else label, members)
+            for detail, members in zip(details, alike, strict=True)
+        ]
+    return every
 
 
 def _label(rows: Sequence[Row]) -> str:

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 
 from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian, sigma_rgn
 from solo_plugins.report.rows import Mean, Row
-from solo_plugins.report.style import COLORS, MARKERS, by_p, figure, save
+from solo_plugins.report.style import COLORS, MARKERS, by_p, figure, legend, save
 
 _OURS = ("o", "s", "^", "D", "v")  # one for each series of Rectified LpJEPA
 # The first of these that most rows have is shown, in the way that most rows have it measured.
@@ -59,14 +59,13 @@ def pareto(rows: Sequence[Row], path: Path) -> list[str]:
             ]
     if not shown:
         return ["skipped, no run has both an accuracy and a share of zero outputs"]
-    made, panels = figure(1, len(shown), (1.5 + 5.2 * len(shown), 5.4))
+    made, panels = figure(1, len(shown), (1.5 + 5.2 * len(shown), 5.0))
     for panel, (features, name, points) in zip(panels, shown, strict=True):
         _draw_points(panel, rows, points)
         panel.set_title(f"{features.capitalize()} features")
         panel.set_xlabel("share of projector outputs that are zero (%)")
-        panel.set_ylabel(f"top-1 accuracy (%), {name}")
-    handles = {h.get_label(): h for panel in panels for h in panel.get_legend_handles_labels()[0]}
-    made.legend(handles=list(handles.values()), loc="outside lower center", ncols=3)
+        panel.set_ylabel(f"top-1 accuracy (%)\n{name}")
+    legend(made, panels)
     made.suptitle(f"Accuracy against sparsity: {' with '.join(rows[0].section)}")
     save(made, path)
     return notes
@@ -86,19 +85,19 @@ def sparsity(rows: Sequence[Row], path: Path) -> list[str]:
     having = [row for row in ours if _finite(row.mean("l0"))]
     if not having:
         return ["skipped, no run of Rectified LpJEPA has a measured share of active outputs"]
-    made, (over_mu, against) = figure(1, 2, (12, 5.4))
+    made, (over_mu, against) = figure(1, 2, (12, 5))
     for index, (label, members) in enumerate(by_p(having)):
         color, marker = COLORS[index % len(COLORS)], _OURS[index % len(_OURS)]
         locs = [row.target.loc for row in members if row.target]
         means = [mean for row in members if (mean := row.mean("l0"))]
         style: dict[str, Any] = {"color": color, "marker": marker, "ls": "none", "capsize": 3}
         values, errors = _percent(means)
-        over_mu.errorbar(locs, values, errors, label=f"{label}: trained", **style)
-        line = _closed_form(members[0], locs)
-        over_mu.plot(*line, color=color, label=f"{label}: target, closed form")
+        over_mu.errorbar(locs, values, errors, label=f"{label}, trained", **style)
+        over_mu.plot(*_closed_form(members[0], locs), color=color)
         wanted = [100 * row.target.l0 for row in members if row.target]
-        against.errorbar(wanted, values, errors, label=label, **style)
-    against.axline((0, 0), slope=1, color="0.4", linestyle="--", label="as asked for")
+        against.errorbar(wanted, values, errors, **style)
+    over_mu.plot([], color="black", label="target in closed form, colour as the points")
+    against.axline((0, 0), slope=1, color="0.4", linestyle="--", label="trained = asked for")
     top = 100 * max(1e-2, *(mean.value for row in having if (mean := row.mean("l0"))))
     top = min(104, 1.1 * max(top, *(100 * row.target.l0 for row in having if row.target)))
     against.set(xlim=(0, top), ylim=(0, top), xlabel="active outputs of the target (%)")
@@ -108,7 +107,7 @@ def sparsity(rows: Sequence[Row], path: Path) -> list[str]:
     over_mu.set_ylim(bottom=0)
     for panel in (over_mu, against):
         panel.set_ylabel("active outputs after training (%)")
-        panel.legend()
+    legend(made, (over_mu, against))
     made.suptitle(f"Active share of the outputs: {' with '.join(rows[0].section)}")
     save(made, path)
     return [f"{row.label} has no measured l0" for row in ours if row not in having]
@@ -138,7 +137,8 @@ def _draw_points(panel: Axes, rows: Sequence[Row], points: dict[int, tuple[Mean,
         x, y, xerr, yerr = _columns(points, members)
         panel.errorbar(x, y, yerr, xerr, fmt="none", ecolor=color, capsize=3)
         look: dict[str, Any] = {"mec": "white", "mew": 0.7, "ms": 8 if ours else 9, "color": color}
-        panel.plot(x, y, "-" if ours else "", marker=marker, label=label, **look)
+        line = "-" if ours else "none"
+        panel.plot(x, y, linestyle=line, marker=marker, label=label, **look)
         for row, place in zip(members, zip(x, y, strict=True), strict=True):
             if row.target is not None:
                 _annotate(panel, f"μ={row.target.loc:g}", place, color)

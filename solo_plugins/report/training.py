@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from solo_plugins.report.curves import Curves
 from solo_plugins.report.rows import Row
-from solo_plugins.report.style import COLORS, MARKERS, figure, save
+from solo_plugins.report.style import COLORS, MARKERS, figure, legend, save
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -50,9 +50,9 @@ def curves(rows: Sequence[Row], path: Path) -> list[str]:
         ]
         if members:
             drawn.append((title, quantity, unit, members))
-    columns = min(3, len(drawn))
+    columns = 2 if len(drawn) == 4 else min(3, len(drawn))
     lines = math.ceil(len(drawn) / columns)
-    made, axes = figure(lines, columns, (1 + 4.6 * columns, 1.6 + 3.6 * lines))
+    made, axes = figure(lines, columns, (1 + 4.6 * columns, 0.8 + 3.5 * lines))
     for axis in axes[len(drawn) :]:
         axis.set_axis_off()
     for axis, (title, quantity, unit, members) in zip(axes, drawn, strict=False):
@@ -64,8 +64,7 @@ def curves(rows: Sequence[Row], path: Path) -> list[str]:
             axis.yaxis.set_major_formatter(ScalarFormatter())
             axis.yaxis.set_minor_formatter(ScalarFormatter())
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles = {h.get_label(): h for axis in axes for h in axis.get_legend_handles_labels()[0]}
-    made.legend(handles=list(handles.values()), loc="outside lower center", ncols=4)
+    legend(made, axes)
     made.suptitle(f"Training: {' with '.join(rows[0].section)}")
     save(made, path)
     return [f"{row.label} has no readable metrics.csv" for row in rows if row not in having]

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""The report as a whole, and what its pictures show."""
+
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from PIL import Image
+
+from solo_plugins.report import write_report
+from solo_plugins.report.distributions import outputs
+from solo_plugins.report.rows import Row, group
+from solo_plugins.report.runs import read_run
+from solo_plugins.report.tradeoff import pareto, sparsity
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ("pareto.png", "sparsity.png", "outputs.png", "curves.png")
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that runs main_report.py with a command line."""
+
+    def start(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["main_report.py", *arguments])
+        runpy.run_path(str(ROOT / "main_report.py"), run_name="__main__")
+
+    return start
+
+
+def _colors(path: Path) -> int:
+    return len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0))
+
+
+@pytest.fixture
+def runs(run: Callable, knn: Callable, tmp_path: Path) -> Path:
+    """Write two mu of our method, a baseline, and folders that cannot be used."""
+    log = {
+        "train_rectified_lp_jepa_loss_epoch": [9.0, 5.0, 4.0],
+        "val_knn_acc1": [20.0, 50.0, 80.0],
+    }
+    for mu, l0 in ((-1.0, 0.14), (0.0, 0.45)):
+        run(f"ours{mu}", mu=mu, linear=90 + mu, knn=knn(85 + mu, l0), log=log)
+    run("vicreg", "vicreg", linear=88.0, knn=knn(84.0, 1.0))
+    (run("no-checkpoint") / "last.ckpt").unlink()
+    (run("half") / "summary.json").unlink()
+    run("probe", config={"pretrained_feature_extractor": "x", "seed": 9})
+    (run("bad-knn", "byol") / "knn.json").write_text("{")
+    return tmp_path / "runs"
+
+
+def test_the_program_writes_table_and_pictures(
+    runs: Path, program: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    program(str(runs), "--out", str(tmp_path / "report"))
+    assert capsys.readouterr().out == f"Report: {tmp_path / 'report' / 'report.md'}\n"
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "4 runs, 4 rows." in text
+    assert "| vicreg | none | 3 | 1 (5) | 88.00 |" in text
+    assert f"- `{runs / 'no-checkpoint'}`: there is no checkpoint" in text
+    assert f"- `{runs / 'half'}`: there is no summary.json, the run is at epoch 3 of 3" in text
+    assert f"- `{runs / 'bad-knn' / 'knn.json'}`: cannot be used" in text
+    assert "- 1 folders of linear probes" in text
+    assert "`pareto.png`: byol has no share of zeros or no linear probe on the backbone." in text
+    for name in PICTURES:
+        assert f"]({name})" in text
+        assert _colors(tmp_path / "report" / name) > 100
+
+
+def test_nothing_to_report_is_one_line(program: Callable, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^error: Expected folders of runs, .* without any\.$"):
+        program(str(tmp_path), "--out", str(tmp_path / "report"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_without_data_is_a_line(run: Callable, tmp_path: Path) -> None:
+    run("a", "vicreg", log={"val_loss": [1.0]})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pareto.png").write_text("of an earlier report")
+    text = write_report([tmp_path / "runs"], tmp_path / "out").read_text()
+    for name in PICTURES:
+        assert f"`{name}`: skipped, no run" in text
+        assert not (tmp_path / "out" / name).exists()
+
+
+def test_other_data_is_another_table_with_pictures_of_its_own(
+    run: Callable, tmp_path: Path
+) -> None:
+    run("a")
+    run("b", config={"data": {"dataset": "cifar100"}})
+    text = write_report([tmp_path / "runs"], tmp_path / "out").read_text()
+    assert "## digits, timm/resnet10t" in text
+    assert "](cifar100-timm-resnet10t/curves.png)" in text
+    assert (tmp_path / "out" / "digits-timm-resnet10t" / "curves.png").is_file()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
+    """Collect the panels of pictures instead of writing them."""
+    panels: list[Axes] = []
+    for module in ("tradeoff", "distributions"):
+        monkeypatch.setattr(
+            f"solo_plugins.report.{module}.save", lambda made, _: panels.extend(made.axes)
+        )
+    return panels
+
+
+def _rows(folder: Path) -> list[Row]:
+    names = ("ours-1.0", "ours0.0", "vicreg")
+    return group(read_run(folder / name) for name in names)[0]
+
+
+def test_pareto_shows_zeros_against_accuracy(runs: Path, drawn: list[Axes]) -> None:
+    assert not pareto(_rows(runs), Path(os.devnull))[2:]
+    panel = drawn[0]
+    assert panel.get_ylabel() == "top-1 accuracy (%)\nlinear probe on the backbone"
+    lines = {line.get_label(): line.get_xydata() for line in panel.lines}
+    ours = [[86.0, 89.0], [55.0, 90.0]]  # 1 - .14 and 1 - .45, by mu
+    np.testing.assert_allclose(lines["Rectified LpJEPA, p = 1"], ours)
+    np.testing.assert_allclose(lines["vicreg"], [[0.0, 88.0]])
+
+
+def test_sparsity_shows_the_closed_form(runs: Path, drawn: list[Axes]) -> None:
+    sparsity(_rows(runs), Path(os.devnull))
+    line = max(drawn[0].lines, key=lambda line: len(line.get_xdata()))
+    loc, share = line.get_data()
+    below = loc < 0
+    # p = 1, sigma = 1 / sqrt 2
+    np.testing.assert_allclose(share[below], 50 * np.exp(np.sqrt(2) * loc[below]), rtol=1e-4)
+
+
+def test_the_histograms_area_is_the_active_share(runs: Path, drawn: list[Axes]) -> None:
+    outputs(_rows(runs), Path(os.devnull))
+    values, edges, _ = drawn[0].patches[0].get_data()
+    assert np.sum(values * np.diff(edges)) == pytest.approx(0.14)
+    # the target's density integrates to its own share, but for what lies beyond the last edge
+    x, density = drawn[0].lines[0].get_data()
+    assert np.trapezoid(density, x) == pytest.approx(0.5 * np.exp(-np.sqrt(2)), rel=0.01)

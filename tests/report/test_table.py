@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""Reading runs and making a table of them: values worked out by hand, and nothing invented."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.report.find import find
+from solo_plugins.report.rows import Row, group
+from solo_plugins.report.runs import Incomplete, read_run
+from solo_plugins.report.table import HEADER, cells, duration
+
+NAN = float("nan")
+
+
+def _rows(*folders: Path) -> list[dict[str, str]]:
+    rows, _ = group(read_run(folder) for folder in folders)
+    return [dict(zip(HEADER, cells(row), strict=True)) for row in rows]
+
+
+def test_seeds_are_one_row_with_mean_and_sample_deviation(run: Callable) -> None:
+    # 60, 62, 67: mean 63, squared deviations 9 + 1 + 16 = 26, over n - 1 = 2 that is 13
+    values = {1: 60.0, 2: 62.0, 3: 67.0}
+    folders = [run(f"a-{s}", config={"seed": s}, linear=acc) for s, acc in values.items()]
+    (row,) = _rows(*folders)
+    assert math.sqrt(13) == pytest.approx(3.61, abs=0.005)
+    assert row["linear backbone"] == "63.00 ± 3.61"
+    assert row["seeds"] == "3 (1, 2, 3)"
+    assert row["target"] == "p=1, mu=0"
+    assert (row["epochs"], row["wall time"], row["commit"]) == ("3", "1 min 30 s", "0123456")
+
+
+def test_one_seed_has_no_deviation(run: Callable) -> None:
+    (row,) = _rows(run("a", linear=61.2))
+    assert (row["linear backbone"], row["seeds"]) == ("61.20", "1 (5)")
+
+
+@pytest.mark.parametrize(
+    ("config", "rows"),
+    [
+        ({"seed": 6}, 1),
+        ({"seed": 6, "data": {"dataset": "digits", "num_workers": 4}}, 1),
+        ({"seed": 6, "max_epochs": 3.0}, 1),
+        ({"seed": 6, "max_epochs": 4}, 2),
+        ({"seed": 6, "optimizer": {"lr": 0.1}}, 2),
+        ({"seed": 6, "name": "other"}, 2),
+    ],
+    ids=["seed", "workers", "float", "epochs", "lr", "name"],
+)
+def test_only_runs_that_differ_in_their_seed_are_one_row(
+    config: dict, rows: int, run: Callable
+) -> None:
+    assert len(_rows(run("a"), run("b", config=config))) == rows
+
+
+def test_rows_that_look_the_same_say_what_differs(run: Callable) -> None:
+    first, second = _rows(run("a"), run("b", config={"optimizer": {"lr": 0.1}}))
+    assert first["config"] == "rectified_lpjepa (lr=0.002)"
+    assert second["config"] == "rectified_lpjepa (lr=0.1)"
+
+
+# p = 1: exp(mu / sigma) / 2 below zero, sigma = 1 / sqrt 2; p = 2: the normal's distribution
+@pytest.mark.parametrize(
+    ("p", "mu", "l0"),
+    [(1.0, -1.0, 0.5 * math.exp(-math.sqrt(2))), (2.0, 1.0, 0.5 * math.erfc(-1 / math.sqrt(2)))],
+)
+def test_the_targets_share_is_the_closed_form(
+    p: float, mu: float, l0: float, run: Callable
+) -> None:
+    (row,) = _rows(run("a", p=p, mu=mu))
+    assert row["target l0"] == f"{l0:.3f}"
+
+
+def test_a_method_without_target_says_none(run: Callable) -> None:
+    (row,) = _rows(run("a", "vicreg"))
+    assert (row["method"], row["target"], row["target l0"]) == ("vicreg", "none", "none")
+
+
+def test_what_was_not_measured_says_so(run: Callable) -> None:
+    (row,) = _rows(run("a", summary={"seconds": None, "commit": None}))
+    missing = {name for name, cell in row.items() if cell == "not run"}
+    assert missing == {
+        "linear backbone", "linear projector", "kNN backbone", "kNN projector", "l0", "l1",
+        "dead outputs", "all-zero rows", "wall time",
+    }  # fmt: skip
+    assert row["commit"] == "unknown"
+
+
+def test_knn_is_that_of_k_20_cosine(run: Callable, knn: Callable) -> None:
+    (row,) = _rows(run("a", summary={"val_knn_acc1": 11.0}, knn=knn(90.0, 0.25, projector=88.0)))
+    assert (row["kNN backbone"], row["kNN projector"]) == ("90.00", "88.00")
+    assert (row["l0"], row["l1"], row["dead outputs"]) == ("0.250", "0.150", "0.000")
+
+
+def test_online_values_stand_in_and_are_marked(run: Callable) -> None:
+    summary = {"val_knn_acc1": 91.5, "val_l0_sparsity_metric": 0.4, "val_l1_sparsity_metric": 0.2}
+    (row,) = _rows(run("a", summary=summary))
+    assert (row["kNN backbone"], row["kNN projector"]) == ("91.50 (online)", "not run")
+    assert (row["l0"], row["l1"]) == ("0.400 (online)", "0.200 (online)")
+
+
+def test_ways_of_measuring_are_never_mixed(run: Callable, knn: Callable) -> None:
+    first = run("a", config={"seed": 1}, knn=knn(90.0, 0.25))
+    second = run("b", config={"seed": 2}, summary={"val_knn_acc1": 10.0})
+    (row,) = _rows(first, second)
+    assert row["kNN backbone"] == "90.00 (n=1)"
+
+
+def test_a_fine_tuned_probe_is_marked(run: Callable) -> None:
+    folder = run("a", linear=80.0)
+    content = json.loads((folder / "linear-backbone.json").read_text()) | {"finetune": True}
+    (folder / "linear-backbone.json").write_text(json.dumps(content))
+    assert _rows(folder)[0]["linear backbone"] == "80.00 (fine-tuned)"
+
+
+@pytest.mark.parametrize("values", [[NAN], [60.0, NAN]], ids=["one", "of two"])
+def test_nan_is_shown_and_not_averaged_away(values: list[float], run: Callable) -> None:
+    folders = [run(f"a-{s}", config={"seed": s}, linear=acc) for s, acc in enumerate(values)]
+    (row,) = _rows(*folders)
+    assert row["linear backbone"] == "NaN"
+
+
+def test_what_rounds_to_nothing_is_not_nothing(run: Callable, knn: Callable) -> None:
+    content = knn(90.0, 0.25)
+    content["outputs"] |= {"dead_outputs": 0.0004, "all_zero_rows": 0.0}
+    (row,) = _rows(run("a", knn=content))
+    assert (row["dead outputs"], row["all-zero rows"]) == ("< 0.001", "0.000")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (3599.6, "1 h 0 min"), (90061, "25 h 1 min"), (NAN, "NaN")],
+)
+def test_times_are_written_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("last.ckpt", None, "there is no checkpoint"),
+        ("config.yaml", None, "there is no config.yaml"),
+        ("config.yaml", "- 1\n", "config.yaml cannot be used"),
+        ("config.yaml", "name: [", "config.yaml cannot be used"),
+        ("config.yaml", "method: vicreg\n", "config.yaml cannot be used: .*seed"),
+        ("summary.json", None, "no summary.json, the run is at epoch 3 of 3"),
+        ("summary.json", "{", "summary.json or config.yaml cannot be used"),
+        ("summary.json", "[]", "summary.json holds no settings"),
+        ("summary.json", "{}", "'epochs' is missing"),
+        ("summary.json", '{"epochs": 1, "seconds": "long"}', "`seconds` is 'long', not a number"),
+    ],
+)
+def test_a_run_that_cannot_be_used_has_a_reason(
+    name: str, content: str | None, reason: str, run: Callable
+) -> None:
+    folder = run("a")
+    (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    with pytest.raises(Incomplete, match=reason):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "column"),
+    [
+        ("linear-backbone.json", "{", "linear backbone"),
+        ("linear-backbone.json", '{"acc1": "high"}', "linear backbone"),
+        ("linear-projector.json", "{}", "linear projector"),
+        ("knn.json", "[1]", "kNN backbone"),
+        ("knn.json", '{"results": [{"k": 20}]}', "kNN projector"),
+    ],
+)
+def test_an_unreadable_result_is_a_marked_cell(
+    name: str, content: str, column: str, run: Callable
+) -> None:
+    folder = run("a", summary={"val_knn_acc1": 11.0})
+    (folder / name).write_text(content)
+    assert _rows(folder)[0][column] == "unreadable"
+    assert [note.where for note in read_run(folder).unreadable] == [str(folder / name)]
+
+
+def test_curves_join_the_parts_of_an_interrupted_run(run: Callable) -> None:
+    folder = run("a", log={"val_acc1": [1.0, 2.0, 3.0]})
+    (folder / "metrics.1.csv").write_text("epoch,val_acc1\n0,0.5\n3,4.0\n")
+    curve = read_run(folder).curves["linear"]
+    assert curve == {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}  # what was logged again is the later value
+
+
+def test_a_repetition_counts_once(run: Callable) -> None:
+    early, late = (run(f"a-20260101-00000{i}", linear=60.0 + i) for i in (1, 2))
+    rows, left_out = group([read_run(late), read_run(early)])
+    assert [row.mean("linear_backbone").value for row in rows] == [62.0]
+    assert left_out == [(str(early), f"same configuration and seed as {late}, which is later")]
+
+
+def test_same_names_in_different_places_are_different_runs(run: Callable, tmp_path: Path) -> None:
+    folders = [run(f"{place}/same", config={"seed": i}) for i, place in enumerate("ab")]
+    assert find([tmp_path, *folders, str(tmp_path / "*" / "*")]).folders == folders
+    (row,) = group(read_run(folder) for folder in folders)[0]
+    assert isinstance(row, Row)
+    assert [each.folder for each in row.runs] == folders
+
+
+def test_what_is_no_run_is_passed_over_or_named(run: Callable, tmp_path: Path) -> None:
+    folder = run("vicreg/a", "vicreg")
+    (tmp_path / "runs" / "sweeps" / "1").mkdir(parents=True)
+    (tmp_path / "runs" / "vicreg" / "empty").mkdir()
+    found = find([tmp_path / "runs", tmp_path / "nowhere"])
+    assert found.folders == [folder]
+    assert found.left_out == [
+        (str(tmp_path / "nowhere"), "there is no such folder"),
+        (str(tmp_path / "runs" / "vicreg" / "empty"), "the folder is empty"),
+    ]
+
+
+def test_no_run_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Expected folders of runs, .* but got '.*'"):
+        find([tmp_path])
