@@ -34,7 +34,8 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def _colors(path: Path) -> int:
-    return len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0))
+    image = Image.open(path).convert("RGB")
+    return len(image.getcolors(maxcolors=image.width * image.height))
 
 
 @pytest.fixture
