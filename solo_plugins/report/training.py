@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from solo_plugins.report.curves import Curves
 from solo_plugins.report.rows import Row
@@ -62,7 +62,8 @@ def curves(rows: Sequence[Row], path: Path) -> list[str]:
         if title.startswith("Loss of"):
             axis.set(yscale="log", ylabel="loss (log scale)")
             axis.yaxis.set_major_formatter(ScalarFormatter())
-            axis.yaxis.set_minor_formatter(ScalarFormatter())
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(made, axes)
     made.suptitle(f"Training: {' with '.join(rows[0].section)}")
@@ -80,6 +81,6 @@ def _draw(axis: Axes, row: Row, logged: Curves, quantity: str, index: int) -> No
         color=COLORS[index % len(COLORS)],
         linestyle=_STYLES[index // len(COLORS) % len(_STYLES)],
         marker=MARKERS[index % len(MARKERS)] if len(epochs) < 20 else None,
-        markersize=4,
+        markersize=6,
         label=row.label,
     )
