@@ -5,7 +5,10 @@ __all__ = ["register"]
 
 
 def register() -> None:
-    """Put ``rectified_lpjepa`` into ``solo.methods.METHODS``, in place, once.
+    """Put this plugin's methods into ``solo.methods.METHODS``, in place, once.
+
+    They are ``rectified_lpjepa`` and the baselines that solo-learn lacks: ``lejepa``, ``lpjepa``,
+    ``ncl`` and ``nvicreg``.
 
     From then on ``METHODS[cfg.method](cfg)`` builds every method of the installed solo-learn from
     main's configuration: the PyPI release's methods are bridged to it, and on both releases timm's
@@ -22,10 +25,21 @@ def register() -> None:
         >>> METHODS["rectified_lpjepa"].__name__
         'RectifiedLpJEPA'
     """
+    from solo_plugins.baselines.lejepa import LeJEPA
+    from solo_plugins.baselines.lpjepa import LpJEPA
+    from solo_plugins.baselines.ncl import NCL
+    from solo_plugins.baselines.nvicreg import NVICReg
     from solo_plugins.framework import METHODS, adapt_methods
     from solo_plugins.rectified_lpjepa.method import RectifiedLpJEPA
 
-    for name, method in {"rectified_lpjepa": RectifiedLpJEPA}.items():
+    ours: dict[str, type] = {
+        "rectified_lpjepa": RectifiedLpJEPA,
+        "lejepa": LeJEPA,
+        "lpjepa": LpJEPA,
+        "ncl": NCL,
+        "nvicreg": NVICReg,
+    }
+    for name, method in ours.items():
         owner = METHODS.get(name, method)
         if owner is not method:
             raise ValueError(

@@ -22,6 +22,7 @@ from solo_plugins.config import parse_cfg
 from solo_plugins.data import PretrainDataModule
 from solo_plugins.framework import METHODS
 from solo_plugins.hardware import Hardware
+from solo_plugins.joint_embedding import JointEmbedding
 from solo_plugins.registry import register
 from solo_plugins.resume import Run, check_fits, claimed, find_run
 from solo_plugins.sweep import check_processes
@@ -111,7 +112,9 @@ def _trainer(cfg: DictConfig, hardware: Hardware, run: Run, *, validates: bool) 
 
 
 def _callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
-    unlabelled = ("loss",) if cfg.data.no_labels and cfg.method != "rectified_lpjepa" else ()
+    own = issubclass(METHODS[cfg.method], JointEmbedding)
+    # solo-learn's methods add the classifier's loss, which is NaN without labels
+    unlabelled = ("loss",) if cfg.data.no_labels and not own else ()
     callbacks: list[Callback] = [
         RunFolder(run.folder, cfg),
         StopOnNonFinite(cfg.get("log_every_n_steps") or 50, skip=unlabelled),
@@ -188,11 +191,9 @@ def _report(result: Result) -> None:
         name, _, suffix = stage.partition("_")
         key = f"{name}_l0_sparsity_metric" + (f"_{suffix}" if suffix else "")
         if key in metrics:
-            target = key.replace("l0_sparsity_metric", "target_l0")
-            _say(
-                f"Active outputs: {100 * metrics[key]:.1f} % "
-                f"(the target has {100 * metrics[target]:.1f} %)"
-            )
+            target = metrics.get(key.replace("l0_sparsity_metric", "target_l0"))
+            of_target = "" if target is None else f" (the target has {100 * target:.1f} %)"
+            _say(f"Active outputs: {100 * metrics[key]:.1f} %{of_target}")
             break
     _say(f"Checkpoint: {result.checkpoint or 'none, checkpoint.enabled is false'}")
 

@@ -4,14 +4,12 @@
 __all__ = ["Settings"]
 
 import dataclasses
-import math
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from typing import ClassVar
 
 from torch.distributions import Distribution
 
-from solo_plugins.errors import ConfigurationError, nearest, one_of
+from solo_plugins.method_settings import JointEmbeddingSettings, choice, flag, number
 from solo_plugins.rectified_lpjepa.directions import DIRECTIONS
 from solo_plugins.rectified_lpjepa.distribution import (
     GeneralizedGaussian,
@@ -19,7 +17,6 @@ from solo_plugins.rectified_lpjepa.distribution import (
     sigma_gn,
     sigma_rgn,
 )
-from solo_plugins.rectified_lpjepa.projector import PROJECTORS
 
 _TARGETS = {
     "rectified_lp_distribution": RectifiedGeneralizedGaussian,
@@ -29,7 +26,7 @@ _SIGMAS = ("sigma_GN", "sigma_RGN")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(JointEmbeddingSettings):
     """The method's settings, by the reference implementation's names and with its defaults.
 
     Args:
@@ -55,35 +52,29 @@ class Settings:
         ConfigurationError: if a value is out of range; the text names key, rule and value.
     """
 
-    proj_hidden_dim: int
-    proj_output_dim: int
+    method: ClassVar[str] = "rectified_lpjepa"
+
     target_distribution: str = "rectified_lp_distribution"
     lp_norm_parameter: float = 1.0
     mean_shift_value: float = 0.0
     mode_of_sigma: str = "sigma_GN"
-    projector_type: str = "rectified_mlp"
     num_projections: int = 8192
     projection_vectors_type: str = "random"
     invariance_loss_weight: float = 25.0
     rdm_reg_loss_weight: float = 125.0
     share_target: bool = False
-    add_projector_classifier: bool = False
-    logging_interval: int = 50
 
     def __post_init__(self) -> None:
-        _choice("target_distribution", self.target_distribution, _TARGETS)
-        _choice("mode_of_sigma", self.mode_of_sigma, _SIGMAS)
-        _choice("projector_type", self.projector_type, PROJECTORS)
-        _choice("projection_vectors_type", self.projection_vectors_type, DIRECTIONS)
-        for name in ("proj_hidden_dim", "proj_output_dim", "num_projections", "logging_interval"):
-            _number(name, getattr(self, name), "a positive integer", integer=True)
-        _number("lp_norm_parameter", self.lp_norm_parameter, "positive")
+        super().__post_init__()
+        choice("target_distribution", self.target_distribution, _TARGETS)
+        choice("mode_of_sigma", self.mode_of_sigma, _SIGMAS)
+        choice("projection_vectors_type", self.projection_vectors_type, DIRECTIONS)
+        number("num_projections", self.num_projections, "a positive integer", integer=True)
+        number("lp_norm_parameter", self.lp_norm_parameter, "positive")
         for name in ("invariance_loss_weight", "rdm_reg_loss_weight"):
-            _number(name, getattr(self, name), "non-negative")
-        _number("mean_shift_value", self.mean_shift_value, "finite")
-        for name in ("share_target", "add_projector_classifier"):
-            if not isinstance(getattr(self, name), bool):
-                raise _error(name, "true or false", getattr(self, name))
+            number(name, getattr(self, name), "non-negative")
+        number("mean_shift_value", self.mean_shift_value, "finite")
+        flag("share_target", self.share_target)
         if self.target_distribution.startswith("rectified") and self.projector_type == "mlp":
             warnings.warn(
                 "`method_kwargs.projector_type` is 'mlp', which has negative outputs, but "
@@ -91,31 +82,6 @@ class Settings:
                 "This is meant for ablations; use 'rectified_mlp' otherwise.",
                 stacklevel=2,
             )
-
-    @classmethod
-    def from_config(cls, method_kwargs: Mapping[str, Any]) -> "Settings":
-        """Read the settings from a configuration's ``method_kwargs``.
-
-        Args:
-            method_kwargs: the block as given by the user.
-
-        Returns:
-            The settings.
-
-        Raises:
-            ConfigurationError: if a name is unknown, a required one is missing or a value is bad.
-        """
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        for name in method_kwargs:
-            if name not in fields:
-                raise ConfigurationError(
-                    f"Expected `method_kwargs` to have settings of rectified_lpjepa only but got "
-                    f"`{name}`.{nearest(str(name), fields)} Known: {', '.join(fields)}."
-                )
-        for name, field in fields.items():
-            if field.default is dataclasses.MISSING and name not in method_kwargs:
-                raise ConfigurationError(f"Expected `method_kwargs.{name}` to be set.")
-        return cls(**{str(name): value for name, value in method_kwargs.items()})
 
     @property
     def sigma(self) -> float:
@@ -133,23 +99,3 @@ class Settings:
         return _TARGETS[self.target_distribution](
             float(self.mean_shift_value), self.sigma, float(self.lp_norm_parameter)
         )
-
-
-def _choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, ...]) -> None:
-    if value not in choices:
-        raise one_of(f"method_kwargs.{name}", value, choices)
-
-
-def _number(name: str, value: Any, rule: str, *, integer: bool = False) -> None:
-    kind = int if integer else (int, float)
-    good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-    if good and "non-negative" in rule:
-        good = value >= 0
-    elif good and "positive" in rule:
-        good = value > 0
-    if not good:
-        raise _error(name, rule, value)
-
-
-def _error(name: str, rule: str, value: Any) -> ConfigurationError:
-    return ConfigurationError(f"Expected `method_kwargs.{name}` to be {rule} but got {value!r}.")

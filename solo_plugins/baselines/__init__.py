@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Methods that Rectified LpJEPA is compared with and solo-learn lacks."""
