@@ -5,6 +5,7 @@ import os
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.config import parse_cfg
 from solo_plugins.framework import release
+from solo_plugins.joint_embedding import JointEmbedding
 from solo_plugins.training import pretrain
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +38,15 @@ def _compose(path: Path, *overrides: str) -> DictConfig:
         return compose(path.stem, overrides=list(overrides))
 
 
+def _projected(model: Any, out: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Compute the projector's outputs, which not every method of both releases returns as z."""
+    if isinstance(model, JointEmbedding):
+        return out["z"]
+    # DINO's projector is the first part of a head
+    projector = model.head.mlp if hasattr(model, "head") else model.projector
+    return projector(out["feats"])
+
+
 @over_scripts
 def test_every_yaml_parses_and_builds(path: Path, methods: dict, tmp_path: Path) -> None:
     for split in ("train", "val"):
@@ -48,7 +59,9 @@ def test_every_yaml_parses_and_builds(path: Path, methods: dict, tmp_path: Path)
     model = methods[cfg.method](cfg.copy())
     size = cfg.augmentations[0].crop_size
     out = model.eval()(torch.zeros(1, 3, size, size))
-    assert out["z"].shape == (1, cfg.method_kwargs.proj_output_dim)
+    assert out["feats"].shape == (1, model.features_dim)
+    assert out["logits"].shape == (1, cfg.data.num_classes)
+    assert _projected(model, out).shape == (1, cfg.method_kwargs.proj_output_dim)
     assert (cfg.data.num_large_crops, cfg.data.num_small_crops) == (2, 0)
 
 

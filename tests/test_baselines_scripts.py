@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The baselines' YAMLs: fair, from solo-learn's own numbers, and training."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from solo_plugins.framework import METHODS
+from solo_plugins.training import pretrain
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = {"cifar": "cifar100", "digits": "digits"}
+BASELINES = (
+    *("barlow_twins", "byol", "dino", "lejepa", "lpjepa", "mocov2plus"),
+    *("ncl", "nvicreg", "simclr", "simsiam", "swav", "vicreg"),
+)
+SHARED = (
+    *("data", "augmentations", "scheduler", "max_epochs", "knn_eval", "precision"),
+    *("backbone", "checkpoint", "sync_batchnorm", "devices", "strategy"),
+)
+
+# solo-learn main, scripts/pretrain/cifar: optimizer, rate at batch 256, the classifier's, decay
+SOLO = {
+    "barlow_twins": ("lars", 0.3, 0.1, 1e-4),
+    "byol": ("lars", 1.0, 0.1, 1e-5),
+    "dino": ("lars", 0.3, 0.1, 1e-6),
+    "mocov2plus": ("sgd", 0.3, 0.3, 1e-4),
+    "simclr": ("lars", 0.4, 0.1, 1e-4),
+    "simsiam": ("sgd", 0.5, 0.1, 1e-5),
+    "swav": ("lars", 0.6, 0.1, 1e-6),
+    "vicreg": ("lars", 0.3, 0.1, 1e-4),
+}
+over_baselines = pytest.mark.parametrize("method", BASELINES)
+
+
+def _compose(folder: str, method: str, *overrides: str) -> DictConfig:
+    path = ROOT / "scripts" / "pretrain" / folder
+    with initialize_config_dir(str(path), version_base="1.2"):
+        return compose(f"{method}_{FOLDERS[folder]}", overrides=list(overrides))
+
+
+def _shared(cfg: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    return {key: plain[key] for key in SHARED}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@over_baselines
+def test_a_baseline_differs_from_ours_only_where_the_method_does(method: str, folder: str) -> None:
+    ours, theirs = _compose(folder, "rectified_lpjepa"), _compose(folder, method)
+    assert _shared(theirs) == _shared(ours)
+    assert theirs.optimizer.batch_size == ours.optimizer.batch_size
+    assert theirs.method == method
+
+
+@over_baselines
+def test_all_baselines_have_the_same_optimizer_on_digits(method: str) -> None:
+    assert _compose("digits", method).optimizer == _compose("digits", "vicreg").optimizer
+
+
+@pytest.mark.parametrize("method", SOLO)
+def test_rates_on_cifar_are_solo_learns(method: str) -> None:
+    got = _compose("cifar", method).optimizer
+    assert (got.name, got.lr, got.classifier_lr, got.weight_decay) == SOLO[method]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("method", ["mocov2plus", "swav"])
+def test_a_queue_is_a_multiple_of_the_batch(method: str, folder: str) -> None:
+    cfg = _compose(folder, method)
+    assert cfg.method_kwargs.queue_size % cfg.optimizer.batch_size == 0
+
+
+@pytest.mark.usefixtures("methods", "lightning_quiet")
+@over_baselines
+def test_a_baseline_trains_and_validates_on_digits(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    changes = {
+        "max_epochs": 1,
+        "limit_train_batches": 2,
+        "limit_val_batches": 1,
+        "num_sanity_val_steps": 0,
+        "checkpoint.enabled": False,
+        "checkpoint.dir": tmp_path,
+        "data.num_workers": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    cfg = _compose("digits", method, *(f"++{key}={value}" for key, value in changes.items()))
+    metrics = pretrain(cfg).metrics
+    assert {"train_class_loss_epoch", "val_acc1", "val_knn_acc1"} <= set(metrics)
+    sparse = hasattr(METHODS[method], "target_l0")
+    assert ("val_l0_sparsity_metric" in metrics) is sparse
+    assert ("val_target_l0" in metrics) is (method == "lpjepa")
+    assert capsys.readouterr().out.count("(the target has") == (method == "lpjepa")
