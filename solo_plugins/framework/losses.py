@@ -4,7 +4,9 @@
 __all__ = ["simclr_loss", "vicreg_loss"]
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
 
 from solo_plugins.framework.release import import_solo, release
 
@@ -12,7 +14,6 @@ import_solo()
 
 from solo.losses.simclr import simclr_loss_func  # noqa: E402
 from solo.losses.vicreg import vicreg_loss_func  # noqa: E402
-from solo.utils.misc import gather  # noqa: E402
 
 _MAIN = release() == "main"
 
@@ -45,7 +46,7 @@ def vicreg_loss(
     with torch.autocast(first.device.type, enabled=False):
         first, second = first.float(), second.float()
         if not _MAIN:  # main gathers by itself
-            first, second = gather(first), gather(second)
+            first, second = _gathered(first), _gathered(second)
         return vicreg_loss_func(
             first,
             second,
@@ -76,10 +77,22 @@ def simclr_loss(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
     with torch.autocast(first.device.type, enabled=False):
         first, second = first.float(), second.float()
         if not _MAIN:
-            return simclr_loss_func(gather(first), gather(second), temperature=temperature)
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank = torch.distributed.get_rank() if distributed else 0
+            return simclr_loss_func(_gathered(first), _gathered(second), temperature=temperature)
+        rank = dist.get_rank() if _distributed() else 0
         indexes = torch.arange(len(first), device=first.device) + rank * len(first)
         return simclr_loss_func(
             torch.cat((first, second)), indexes=indexes.repeat(2), temperature=temperature
         )
+
+
+def _distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _gathered(z: Tensor) -> Tensor:
+    """Join the (N, D) of all processes; the release's own `gather` loses the others' gradients."""
+    if not _distributed():
+        return z
+    whole = z.new_zeros(dist.get_world_size(), *z.shape)
+    whole[dist.get_rank()] = z
+    return all_reduce(whole).flatten(0, 1)
