@@ -298,18 +298,21 @@ def _bridge(legacy: type) -> type:
 
 
 def _add_momentum_hooks(bridged: type, legacy: type) -> None:
-    """Adapt the update of the momentum branch to Lightning 2 and to resuming."""
+    """Adapt the update of the momentum branch to Lightning 2, to main and to resuming."""
+
+    def set_tau(method: Any) -> None:
+        # From the step, as tau is in no checkpoint, and over the steps that will be made: the
+        # release counts the loader's batches, also those that `limit_train_batches` leaves out.
+        trainer = method.trainer
+        method.momentum_updater.update_tau(trainer.global_step, trainer.estimated_stepping_batches)
 
     def on_train_start(self: Any) -> None:
         legacy.on_train_start(self)
-        if self.trainer.global_step:
-            # tau is in no checkpoint: a resumed run computes it from the step.
-            self.momentum_updater.update_tau(
-                self.trainer.global_step, self.trainer.estimated_stepping_batches
-            )
+        set_tau(self)
 
     def on_train_batch_end(self: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         legacy.on_train_batch_end(self, outputs, batch, batch_idx, 0)
+        set_tau(self)
 
     bridged.on_train_start = on_train_start  # type: ignore[attr-defined]
     bridged.on_train_batch_end = on_train_batch_end  # type: ignore[attr-defined]

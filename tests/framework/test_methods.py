@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Every method of the installed solo-learn, built from a configuration and trained."""
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -67,6 +68,28 @@ def test_method_trains_and_validates(method: str, make_cfg: Callable[..., DictCo
     cfg = _cfg(make_cfg, method, knn_eval__enabled=True, checkpoint__enabled=False, max_epochs=1)
     metrics = pretrain(cfg).metrics
     assert {"train_class_loss_epoch", "val_acc1", "val_loss", "val_knn_acc1"} <= set(metrics)
+
+
+@pytest.mark.usefixtures("lightning_quiet")
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_tau_follows_its_cosine_over_the_steps_that_are_made(
+    accumulate: int, make_cfg: Callable[..., DictConfig]
+) -> None:
+    cfg = _cfg(
+        make_cfg,
+        "byol",
+        max_epochs=2,
+        limit_train_batches=4,
+        limit_val_batches=0,
+        accumulate_grad_batches=accumulate,
+        checkpoint__enabled=False,
+        backbone__kwargs={"channels": [8, 8, 8, 8]},
+    )
+    cfg.momentum = {"base_tau": 0.9, "final_tau": 1.0}
+    # BYOL, https://arxiv.org/abs/2006.07733, section 3.3; logged is that of the last step
+    steps = 8 // accumulate
+    wanted = 1 - (1 - 0.9) * (math.cos(math.pi * (steps - 1) / steps) + 1) / 2
+    assert pretrain(cfg).metrics["tau"] == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "convnext_tiny", "vit_tiny", "timm/resnet10t"])
