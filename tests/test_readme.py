@@ -3,6 +3,7 @@
 
 import dataclasses
 import doctest
+import itertools
 import re
 from pathlib import Path
 
@@ -25,8 +26,9 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 
 def test_every_yaml_is_in_the_readme() -> None:
     named = set()
-    for folder, stem, forms in re.findall(r"`([\w-]+)/(\w+)(?:\{([\w,]+)\})?\.yaml`", TEXT):
-        named |= {f"{folder}/{stem}{form}.yaml" for form in (forms.split(",") if forms else [""])}
+    for pattern in re.findall(r"`([\w-]+/[\w{},-]+\.yaml)`", TEXT):
+        parts = [part.split(",") for part in re.split(r"[{}]", pattern)]
+        named |= {"".join(choice) for choice in itertools.product(*parts)}
     scripts = ROOT / "scripts" / "pretrain"
     assert named == {str(path.relative_to(scripts)) for path in scripts.glob("*/*.yaml")}
 

@@ -65,8 +65,13 @@ def _wanted(model: Any, views: list[Tensor], crops: str) -> Tensor:
     return 0.95 * pull + 0.05 * model.sigreg(views, generator=generator)
 
 
-@pytest.mark.parametrize("crops", CROPS)
-@pytest.mark.parametrize("method", ["lejepa", "lpjepa", "ncl", "nvicreg"])
+@pytest.mark.parametrize(
+    ("method", "crops"),
+    [
+        *(("lejepa", "2"), ("lejepa", "2+2"), ("lejepa", "1+2"), ("lpjepa", "1+2")),
+        *(("ncl", "2"), ("ncl", "2+2"), ("nvicreg", "2"), ("nvicreg", "1+2")),
+    ],
+)
 def test_the_loss_is_the_formula_over_views(
     method: str, crops: str, make_cfg: Make, augmentation: Callable
 ) -> None:
