@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: MIT
 """From what hydra composed to a configuration that the rest can rely on."""
 
-__all__ = ["parse_cfg"]
+__all__ = [
+    "IMAGE_FOLDERS",
+    "check_folder",
+    "check_optimizer",
+    "count_classes",
+    "fill_optimizer_kwargs",
+    "parse_cfg",
+    "positive_integers",
+    "scale_rate",
+]
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +26,7 @@ from solo_plugins.hardware import Hardware, resolve
 from solo_plugins.schema import DEFAULTS, check_keys
 
 _DATASETS = (*CLASSES, "custom")
-_IMAGE_FOLDERS = ("imagenet", "imagenet100", "custom")
+IMAGE_FOLDERS = ("imagenet", "imagenet100", "custom")
 _OPTIMIZER_KWARGS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9},
     "lars": {"momentum": 0.9, "eta": 1e-3, "clip_lr": False, "exclude_bias_n_norm": False},
@@ -65,12 +75,45 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
 
 
 def _check_values(cfg: DictConfig) -> None:
-    for key in ("max_epochs", "optimizer.batch_size", "checkpoint.frequency", "knn_eval.k"):
+    positive_integers(cfg, ("checkpoint.frequency", "knn_eval.k"))
+    check_optimizer(cfg)
+    if cfg.knn_eval.distance_func not in ("euclidean", "cosine"):
+        raise one_of("knn_eval.distance_func", cfg.knn_eval.distance_func, ("euclidean", "cosine"))
+    for block in ("mlp_probe", "auto_umap"):
+        if cfg[block].enabled:
+            raise ConfigurationError(
+                f"Expected `{block}.enabled` to be false, it is not available here, but got true."
+            )
+
+
+def positive_integers(cfg: DictConfig, keys: Iterable[str]) -> None:
+    """Refuse numbers that are not whole or below one.
+
+    Args:
+        cfg: the configuration with defaults.
+        keys: dotted names of settings.
+
+    Raises:
+        ConfigurationError: naming the first setting that is none.
+    """
+    for key in keys:
         value = OmegaConf.select(cfg, key)
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigurationError(
                 f"Expected `{key}` to be a positive integer but got {value!r}."
             )
+
+
+def check_optimizer(cfg: DictConfig) -> None:
+    """Check ``max_epochs``, ``optimizer`` and ``scheduler``.
+
+    Args:
+        cfg: the configuration with defaults.
+
+    Raises:
+        ConfigurationError: if a value is not in its range or set.
+    """
+    positive_integers(cfg, ("max_epochs", "optimizer.batch_size"))
     for key in ("optimizer.lr", "optimizer.weight_decay", "scheduler.warmup_epochs"):
         value = OmegaConf.select(cfg, key)
         if not isinstance(value, int | float) or not 0 <= value < float("inf"):
@@ -81,13 +124,6 @@ def _check_values(cfg: DictConfig) -> None:
         raise one_of("optimizer.name", cfg.optimizer.name, _OPTIMIZER_KWARGS)
     if cfg.scheduler.interval not in ("step", "epoch"):
         raise one_of("scheduler.interval", cfg.scheduler.interval, ("step", "epoch"))
-    if cfg.knn_eval.distance_func not in ("euclidean", "cosine"):
-        raise one_of("knn_eval.distance_func", cfg.knn_eval.distance_func, ("euclidean", "cosine"))
-    for block in ("mlp_probe", "auto_umap"):
-        if cfg[block].enabled:
-            raise ConfigurationError(
-                f"Expected `{block}.enabled` to be false, it is not available here, but got true."
-            )
 
 
 def _check_data(cfg: DictConfig) -> None:
@@ -101,25 +137,34 @@ def _check_data(cfg: DictConfig) -> None:
             "Expected `data.format` to be h5 only for ImageNet and on solo-learn's main branch but "
             f"got h5 for {data.dataset} and solo-learn's {release()} release."
         )
-    if data.format == "dali" and data.dataset not in _IMAGE_FOLDERS:
+    if data.format == "dali" and data.dataset not in IMAGE_FOLDERS:
         raise ConfigurationError(
-            f"Expected `data.dataset` to be one of {', '.join(_IMAGE_FOLDERS)} with "
+            f"Expected `data.dataset` to be one of {', '.join(IMAGE_FOLDERS)} with "
             f"`data.format: dali` but got {data.dataset!r}."
         )
-    if data.fraction > 0 and (data.fraction >= 1 or data.dataset not in _IMAGE_FOLDERS):
+    if data.fraction > 0 and (data.fraction >= 1 or data.dataset not in IMAGE_FOLDERS):
         raise ConfigurationError(
             "Expected `data.fraction` to be below 1 and set for image folders only, or -1 for all "
             f"images, but got {data.fraction} for {data.dataset}."
         )
-    if data.dataset in _IMAGE_FOLDERS:
-        _check_folder("train_path", data.train_path)
+    if data.dataset in IMAGE_FOLDERS:
+        check_folder("train_path", data.train_path)
         if data.val_path is not None:
-            _check_folder("val_path", data.val_path)
+            check_folder("val_path", data.val_path)
     elif data.dataset != "digits" and data.train_path is None:
         raise ConfigurationError("Expected `data.train_path` to be set.")
 
 
-def _check_folder(key: str, path: str | None) -> None:
+def check_folder(key: str, path: str | None) -> None:
+    """Refuse a folder of images that does not exist.
+
+    Args:
+        key: the setting's name within ``data``.
+        path: its value.
+
+    Raises:
+        ConfigurationError: naming the nearest folder that exists.
+    """
     if path is None or not Path(path).exists():
         siblings = [str(p) for p in Path(path).parent.glob("*")] if path else []
         near = difflib.get_close_matches(str(path), siblings, n=1)
@@ -133,16 +178,7 @@ def _complete_data(cfg: DictConfig) -> None:
     data = cfg.data
     if data.dataset in UNLABELLED:
         data.no_labels = True
-    if data.dataset in CLASSES:
-        data.num_classes = CLASSES[data.dataset]
-    else:
-        folders = sum(entry.is_dir() for entry in Path(data.train_path).iterdir())
-        if not folders and not data.no_labels:
-            raise ConfigurationError(
-                "Expected `data.train_path` to hold a folder for each class, or `data.no_labels` "
-                f"to be true, but got {data.train_path!r} without any."
-            )
-        data.num_classes = 1 if data.no_labels else folders
+    data.num_classes = count_classes(data)
     large = cfg.augmentations[0].crop_size
     crops = [(entry.crop_size == large, entry.num_crops) for entry in cfg.augmentations]
     data.num_large_crops = sum(number for is_large, number in crops if is_large)
@@ -158,9 +194,41 @@ def _complete_data(cfg: DictConfig) -> None:
         raise one_of("dali.device", cfg.dali.device, ("gpu", "cpu"))
 
 
-def _complete_optimizer(cfg: DictConfig) -> None:
+def count_classes(data: DictConfig) -> int:
+    """Look up or count the classes of a dataset.
+
+    Args:
+        data: the block ``data``; ``no_labels`` may be missing.
+
+    Returns:
+        Their number, 1 without labels.
+
+    Raises:
+        ConfigurationError: if there is no folder to count in a folder of labelled images.
+    """
+    if data.dataset in CLASSES:
+        return CLASSES[data.dataset]
+    folders = sum(entry.is_dir() for entry in Path(data.train_path).iterdir())
+    if not folders and not data.get("no_labels"):
+        raise ConfigurationError(
+            "Expected `data.train_path` to hold a folder for each class, or `data.no_labels` "
+            f"to be true, but got {data.train_path!r} without any."
+        )
+    return 1 if data.get("no_labels") else folders
+
+
+def fill_optimizer_kwargs(cfg: DictConfig) -> None:
+    """Fill in ``optimizer.kwargs`` with main's defaults for the optimizer.
+
+    Args:
+        cfg: the configuration, changed in place.
+    """
     defaults = OmegaConf.create(_OPTIMIZER_KWARGS[cfg.optimizer.name])
     cfg.optimizer.kwargs = OmegaConf.merge(defaults, cfg.optimizer.kwargs)
+
+
+def _complete_optimizer(cfg: DictConfig) -> None:
+    fill_optimizer_kwargs(cfg)
     cfg.optimizer.setdefault("classifier_lr", cfg.optimizer.lr)
 
 
@@ -179,8 +247,21 @@ def _complete_backbone(cfg: DictConfig) -> None:
             cfg.backbone.kwargs.setdefault("dynamic_img_size", True)
 
 
+def scale_rate(cfg: DictConfig, hardware: Hardware) -> float:
+    """Compute what learning rates are multiplied by, as solo-learn does.
+
+    Args:
+        cfg: the configuration.
+        hardware: what it will run on.
+
+    Returns:
+        The images of a step, in all processes, over 256.
+    """
+    return cfg.optimizer.batch_size * hardware.num_devices * cfg.num_nodes / 256
+
+
 def _scale_rates(cfg: DictConfig, hardware: Hardware) -> None:
-    factor = cfg.optimizer.batch_size * hardware.num_devices * cfg.num_nodes / 256
+    factor = scale_rate(cfg, hardware)
     cfg.optimizer.lr *= factor
     cfg.optimizer.classifier_lr *= factor
     if hardware.accelerator == "cpu" and cfg.data.format == "dali":

@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Finding the run that a configuration belongs to, and checking that its checkpoint fits."""
 
-__all__ = ["Run", "check_fits", "claimed", "compared", "find_run"]
+__all__ = [
+    "Run",
+    "check_fits",
+    "check_weights",
+    "claimed",
+    "compared",
+    "find_run",
+    "load_checkpoint",
+]
 
+import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
 from solo_plugins.errors import ConfigurationError
 
@@ -49,15 +58,16 @@ class Run(NamedTuple):
     finished: bool
 
 
-def find_run(cfg: DictConfig) -> Run:
+def find_run(cfg: DictConfig, kind: str | None = None) -> Run:
     """Choose the folder of a run, and the checkpoint to continue from.
 
     With ``auto_resume.enabled`` that is the newest run of the same configuration, if its last
     checkpoint is at most ``auto_resume.max_hours`` old or it is finished; else a new folder
-    ``<checkpoint.dir>/<method>/<name>-<time>``. Nothing is written.
+    ``<checkpoint.dir>/<kind>/<name>-<time>``. Nothing is written.
 
     Args:
         cfg: the resolved configuration.
+        kind: the folder of all runs of this kind, ``method`` if it is None.
 
     Returns:
         The run.
@@ -65,7 +75,7 @@ def find_run(cfg: DictConfig) -> Run:
     Raises:
         ConfigurationError: if ``resume_from_checkpoint`` does not exist.
     """
-    parent = Path(cfg.checkpoint.dir) / cfg.method
+    parent = Path(cfg.checkpoint.dir) / (kind or cfg.method)
     if cfg.resume_from_checkpoint is not None:
         checkpoint = Path(cfg.resume_from_checkpoint)
         if checkpoint.is_dir():
@@ -122,13 +132,53 @@ def check_fits(model: nn.Module, checkpoint: Path) -> None:
     Raises:
         ConfigurationError: listing what is missing, unknown or of another shape.
     """
-    saved: Mapping[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if "state_dict" not in saved:
+    check_weights(load_checkpoint(checkpoint)["state_dict"], model.state_dict(), checkpoint)
+
+
+def load_checkpoint(checkpoint: Path) -> Mapping[str, Any]:
+    """Read a checkpoint without running what may stand in it.
+
+    Args:
+        checkpoint: a Lightning checkpoint.
+
+    Returns:
+        Its entries, ``state_dict`` among them, on the CPU.
+
+    Raises:
+        ConfigurationError: if it is none, or holds more than tensors and plain values.
+    """
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()[0]
         raise ConfigurationError(
-            f"Expected a checkpoint with a `state_dict` but {str(checkpoint)!r} has "
-            f"{', '.join(map(str, saved))}."
+            f"Expected a checkpoint of tensors and plain values but {str(checkpoint)!r} is none, "
+            "or holds objects that are not loaded since they could run any code. If it is your "
+            "own, save its `state_dict` alone by "
+            "torch.save({'state_dict': torch.load(path, weights_only=False)['state_dict']}, new). "
+            f"torch says: {reason}"
+        ) from error
+    if not isinstance(saved, Mapping) or "state_dict" not in saved:
+        found = ", ".join(map(str, saved)) if isinstance(saved, Mapping) else type(saved).__name__
+        raise ConfigurationError(
+            f"Expected a checkpoint with a `state_dict` but {str(checkpoint)!r} has {found}."
         )
-    weights, own = saved["state_dict"], model.state_dict()
+    return saved
+
+
+def check_weights(
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], checkpoint: Path
+) -> None:
+    """Compare names and shapes of saved weights with those of a model.
+
+    Args:
+        weights: the saved ones.
+        own: the model's.
+        checkpoint: where the saved ones come from.
+
+    Raises:
+        ConfigurationError: listing what is missing, unknown or of another shape.
+    """
     problems = [f"missing {name}" for name in own if name not in weights]
     problems += [f"unknown {name}" for name in weights if name not in own]
     problems += [

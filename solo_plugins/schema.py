@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Which keys a pretraining configuration may have, and the defaults of those that are optional."""
 
-__all__ = ["DEFAULTS", "check_keys"]
+__all__ = ["DEFAULTS", "check_blocks", "check_keys", "check_required"]
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -90,20 +90,57 @@ def check_keys(cfg: DictConfig) -> None:
     Raises:
         ConfigurationError: naming the key, with the nearest known one.
     """
+    check_blocks(cfg, DEFAULTS, _REQUIRED, _OPTIONAL, open_blocks=_OPEN)
+    check_required(cfg, _REQUIRED)
+    _check_augmentations(cfg.augmentations)
+
+
+def check_blocks(
+    cfg: DictConfig,
+    defaults: Mapping[str, Any],
+    required: Mapping[str, set[str]],
+    optional: Mapping[str, set[str]],
+    *,
+    open_blocks: Collection[str] = (),
+) -> None:
+    """Refuse keys that are neither known here nor settings of Lightning's trainer.
+
+    Args:
+        cfg: the configuration as composed by hydra, without defaults.
+        defaults: the optional settings and blocks of them.
+        required: the settings without a default, by block; ``""`` is the top level.
+        optional: settings that are known and have no default, by block.
+        open_blocks: blocks that may hold any key.
+
+    Raises:
+        ConfigurationError: naming the key, with the nearest known one.
+    """
     trainer = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
-    _known("", cfg, trainer | set(DEFAULTS) | _REQUIRED[""])
-    for block, defaults in DEFAULTS.items():
-        if not isinstance(defaults, dict) or block in _OPEN or cfg.get(block) is None:
+    known = trainer | set(defaults) | required.get("", set()) | optional.get("", set())
+    _known("", cfg, known)
+    for block, values in defaults.items():
+        if not isinstance(values, dict) or block in open_blocks or cfg.get(block) is None:
             continue
         if not isinstance(cfg[block], DictConfig):
             raise ConfigurationError(
                 f"Expected `{block}` to be a block of settings but got {cfg[block]!r}."
             )
-        required = _REQUIRED.get(block, set())
-        _known(block, cfg[block], set(defaults) | required | _OPTIONAL.get(block, set()))
-    for block, required in _REQUIRED.items():
-        _present(block, (cfg.get(block) or {}) if block else cfg, required)
-    _check_augmentations(cfg.augmentations)
+        extra = required.get(block, set()) | optional.get(block, set())
+        _known(block, cfg[block], set(values) | extra)
+
+
+def check_required(cfg: DictConfig, required: Mapping[str, set[str]]) -> None:
+    """Refuse a configuration in which a setting is missing.
+
+    Args:
+        cfg: the configuration.
+        required: the settings that must be set, by block; ``""`` is the top level.
+
+    Raises:
+        ConfigurationError: naming the first one that is not.
+    """
+    for block, keys in required.items():
+        _present(block, (cfg.get(block) or {}) if block else cfg, keys)
 
 
 def _check_augmentations(augmentations: Any) -> None:
