@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The settings that solo-learn main's methods fill in, for the release that has no configs."""
 
-__all__ = ["fill_base_defaults", "fill_momentum_defaults"]
+__all__ = ["fill_base_defaults", "fill_linear_defaults", "fill_momentum_defaults"]
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +21,13 @@ _BASE = {
     "method_kwargs": {},
 }
 
+_LINEAR = {
+    "optimizer": {**_BASE["optimizer"], "layer_decay": 0.0},  # type: ignore[dict-item]
+    "scheduler": _BASE["scheduler"],
+    "accumulate_grad_batches": 1,
+    "performance": {"disable_channel_last": False},
+    "finetune": False,
+}
 _MOMENTUM = {"momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False}}
 
 
@@ -34,6 +41,18 @@ def fill_base_defaults(cfg: DictConfig) -> DictConfig:
         The same configuration.
     """
     return _fill(cfg, _BASE)
+
+
+def fill_linear_defaults(cfg: DictConfig) -> DictConfig:
+    """Fill in what main's ``LinearModel.add_and_assert_specific_cfg`` does.
+
+    Args:
+        cfg: the configuration, changed in place.
+
+    Returns:
+        The same configuration.
+    """
+    return _fill(cfg, _LINEAR)
 
 
 def fill_momentum_defaults(cfg: DictConfig) -> DictConfig:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""solo-learn's online kNN classifier, made to run and to count right on today's stack."""
+"""The weighted vote of nearest neighbours, and solo-learn's online classifier made to use it."""
 
-__all__ = ["repaired_knn"]
+__all__ = ["DISTANCES", "hits", "nearest_neighbours", "repaired_knn", "vote"]
 
 from typing import Any
 
@@ -9,6 +9,84 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 from torchmetrics import Metric
+
+DISTANCES = ("cosine", "euclidean")
+
+
+def nearest_neighbours(test: Tensor, train: Tensor, k: int, distance: str) -> tuple[Tensor, Tensor]:
+    """Find the k nearest training features of each test feature, nearest first.
+
+    Args:
+        test: features (N, D), normalised for the cosine.
+        train: features (M, D), normalised for the cosine.
+        k: at most M.
+        distance: ``cosine`` or ``euclidean``.
+
+    Returns:
+        Cosines, or distances, (N, k) and indexes (N, k).
+    """
+    if distance == "cosine":
+        nearness, index = (test @ train.T).topk(k)
+    else:
+        nearness, index = torch.cdist(test, train).topk(k, largest=False)
+    return nearness, index
+
+
+def vote(
+    nearness: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    *,
+    temperature: float | None,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    r"""Let neighbours vote for their classes.
+
+    A vote weighs :math:`e^{c / T}` for a cosine c, up to a factor that all votes on a sample share,
+    and :math:`1 / (d + \epsilon)` for a distance d, as in solo-learn.
+
+    Args:
+        nearness: cosines or distances (N, k), nearest first.
+        labels: the neighbours' classes (N, k).
+        num_classes: the number of classes.
+        temperature: T; None if `nearness` are distances.
+        epsilon: keeps the weight of a copy finite.
+
+    Returns:
+        The sum of votes for each class (N, num_classes).
+
+    Example:
+        >>> vote(torch.tensor([[1.0, 2.0, 2.0]]), torch.tensor([[0, 1, 1]]), 2, temperature=None)
+        tensor([[1.0000, 1.0000]])
+    """
+    if temperature is None:
+        weights = 1 / (nearness + epsilon)
+    else:
+        weights = ((nearness - nearness[:, :1]) / temperature).exp()  # so that none overflows
+    votes = weights.new_zeros(len(labels), num_classes)
+    return votes.scatter_add_(1, labels, weights)
+
+
+def hits(votes: Tensor, targets: Tensor) -> tuple[int, int]:
+    """Count the samples whose class is first, and among the first five, by votes.
+
+    A class without a vote is never counted, as it is in solo-learn, where the first five of fewer
+    classes are filled up with arbitrary ones.
+
+    Args:
+        votes: the sum of votes for each class (N, num_classes).
+        targets: the true classes (N,).
+
+    Returns:
+        Two counts.
+
+    Example:
+        >>> hits(torch.tensor([[0.0, 2.0, 1.0], [0.0, 2.0, 1.0]]), torch.tensor([2, 0]))
+        (0, 1)
+    """
+    top, classes = votes.topk(min(5, votes.size(1)))
+    found = (classes == targets[:, None]) & (top > 0)
+    return int(found[:, 0].sum()), int(found.sum())
 
 
 class _TakesComputeOnStep(Metric):
@@ -65,24 +143,24 @@ def repaired_knn(solo_knn: type[Metric]) -> type[Metric]:
                 _cat(self.test_targets).split(rows),
                 strict=True,
             ):
-                hits = self._ranked(test, features, targets) == labels[:, None]
-                top1 += int(hits[:, :1].sum())
-                top5 += int(hits.sum())
-                total += len(labels)
+                first, five = hits(self._votes(test, features, targets), labels)
+                top1, top5, total = top1 + first, top5 + five, total + len(labels)
             self.reset()
             return 100.0 * top1 / total, 100.0 * top5 / total
 
-        def _ranked(self, test: Tensor, features: Tensor, targets: Tensor) -> Tensor:
-            k = min(self.k, len(features))
-            if self.distance_fx == "cosine":
-                nearest, index = (normalize(test) @ features.T).topk(k)
-                weights = (nearest / self.T).exp()
-            else:
-                nearest, index = torch.cdist(test, features).topk(k, largest=False)
-                weights = 1 / (nearest + self.epsilon)
+        def _votes(self, test: Tensor, features: Tensor, targets: Tensor) -> Tensor:
+            k, cosine = min(self.k, len(features)), self.distance_fx == "cosine"
+            test = normalize(test) if cosine else test
+            nearness, index = nearest_neighbours(test, features, k, self.distance_fx)
             num_classes = int(targets.max()) + 1
-            votes = test.new_zeros(len(test), num_classes).scatter_add_(1, targets[index], weights)
-            return votes.topk(min(5, k, num_classes)).indices
+            temperature = self.T if cosine else None
+            return vote(
+                nearness,
+                targets[index],
+                num_classes,
+                temperature=temperature,
+                epsilon=self.epsilon,
+            )
 
     return WeightedKNNClassifier
 

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""Classify by the nearest neighbours in a pretrained network's features, e.g.
+
+python main_knn.py --config-path scripts/knn/cifar/ \
+    --config-name=rectified_lpjepa.yaml \
+    ++pretrained_feature_extractor=trained_models/rectified_lpjepa/RUN
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.evaluation.knn import knn
+
+
+@hydra.main(version_base="1.2")
+def main(cfg: DictConfig) -> None:
+    """Evaluate from hydra's configuration; a wrong one ends with one line and exit status 1."""
+    try:
+        knn(cfg)
+    except ConfigurationError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""Train a linear classifier on a pretrained network, e.g.
+
+python main_linear.py --config-path scripts/linear/cifar/ \
+    --config-name=rectified_lpjepa.yaml \
+    ++pretrained_feature_extractor=trained_models/rectified_lpjepa/RUN
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from solo_plugins.errors import ConfigurationError, NonFiniteLossError
+from solo_plugins.evaluation.linear import linear
+
+
+@hydra.main(version_base="1.2")
+def main(cfg: DictConfig) -> None:
+    """Evaluate from hydra's configuration; a wrong one ends with one line and exit status 1."""
+    try:
+        linear(cfg)
+    except (ConfigurationError, NonFiniteLossError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

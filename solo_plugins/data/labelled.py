@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Single labelled images, for classifiers on top of a pretrained network."""
+
+__all__ = ["LabelledDataModule"]
+
+from collections.abc import Callable
+from functools import cached_property
+
+from omegaconf import DictConfig
+from timm.data import create_transform
+from torch.utils.data import Dataset
+from torchvision import datasets
+from torchvision import transforms as T
+
+from solo_plugins.data.digits import Digits
+from solo_plugins.data.module import PretrainDataModule, eval_transform
+from solo_plugins.framework.data import normalization
+
+
+class LabelledDataModule(PretrainDataModule):
+    """Training and validation images with their labels.
+
+    Args:
+        cfg: the parsed configuration; ``data``, the first of ``augmentations`` for crop size and
+            normalisation, ``seed`` and ``optimizer.batch_size`` are read.
+        augment: whether training images are augmented; without, they are transformed like those of
+            validation.
+    """
+
+    def __init__(self, cfg: DictConfig, *, augment: bool = True) -> None:
+        super().__init__(cfg)
+        self.augment = augment
+
+    @cached_property
+    def train_set(self) -> Dataset:
+        """The training set, of (image, target)."""
+        data = self.cfg.data
+        transform = train_transform(self.cfg) if self.augment else eval_transform(self.cfg)
+        if data.dataset == "digits":
+            return Digits(train=True, transform=transform)
+        if data.dataset == "stl10":
+            return datasets.STL10(data.train_path, "train", transform=transform)
+        if data.dataset in ("cifar10", "cifar100"):
+            known = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
+            return known[data.dataset](data.train_path, train=True, transform=transform)
+        return datasets.ImageFolder(data.train_path, transform)
+
+
+def train_transform(cfg: DictConfig) -> Callable:
+    """Build the transform of training images, which is solo-learn's.
+
+    A random crop of 8 to 100 % of the image and a flip; with ``auto_augment``, timm's random
+    augmentation and erasing besides. Digits are not augmented.
+
+    Args:
+        cfg: the configuration.
+
+    Returns:
+        A function of a PIL image that gives a tensor (3, crop_size, crop_size).
+    """
+    augmentation = cfg.augmentations[0]
+    size = augmentation.crop_size
+    mean, std = normalization(cfg.data.dataset, augmentation)
+    if cfg.auto_augment:
+        return create_transform(
+            input_size=size,
+            is_training=True,
+            color_jitter=0.0,  # not on top of random augmentation
+            auto_augment="rand-m9-mstd0.5-inc1",
+            interpolation="bicubic",
+            re_prob=0.25,
+            re_mode="pixel",
+            re_count=1,
+            mean=tuple(mean),
+            std=tuple(std),
+        )
+    if cfg.data.dataset == "digits":
+        return eval_transform(cfg)
+    crop = [T.RandomResizedCrop(size, scale=(0.08, 1.0)), T.RandomHorizontalFlip()]
+    return T.Compose([*crop, T.ToTensor(), T.Normalize(mean, std)])

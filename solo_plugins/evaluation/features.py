@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Features of a whole data set, each image going through the network once."""
+
+__all__ = ["Features", "describe_outputs", "extract"]
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.framework import outputs
+from solo_plugins.rectified_lpjepa.sparsity import (
+    all_zero_rows,
+    dead_outputs,
+    l0_sparsity,
+    l1_sparsity,
+)
+
+_BINS = 200
+
+
+class Features(NamedTuple):
+    """Features of a data set, on the CPU.
+
+    Args:
+        by_name: tensors (N, D) by ``backbone`` and ``projector``.
+        targets: labels (N,).
+    """
+
+    by_name: dict[str, Tensor]
+    targets: Tensor
+
+
+@torch.inference_mode()
+def extract(
+    model: LightningModule, loader: Iterable, names: Sequence[str], device: torch.device
+) -> Features:
+    """Send every image through the network once.
+
+    Args:
+        model: the pretrained method, in evaluation mode and on `device`.
+        loader: batches of images (N, C, H, W) and targets (N,).
+        names: ``backbone``, ``projector`` or both.
+        device: where the network is.
+
+    Returns:
+        The features in float32.
+
+    Raises:
+        ConfigurationError: if a feature is not finite.
+    """
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    targets = []
+    for images, labels in loader:
+        feats = model.backbone(images.to(device, non_blocking=True))  # type: ignore[operator]
+        batch = {"backbone": feats}
+        if "projector" in names:
+            batch["projector"] = outputs(model, feats)
+        for name in names:
+            parts[name].append(batch[name].float().cpu())
+        targets.append(labels)
+    by_name = {name: torch.cat(part) for name, part in parts.items()}
+    for name, features in by_name.items():
+        if not features.isfinite().all():
+            bad = int((~features.isfinite()).any(dim=1).sum())
+            raise ConfigurationError(
+                f"Expected the checkpoint's {name} features to be finite but {bad} of "
+                f"{len(features)} images have NaN or infinite ones: its training diverged."
+            )
+    return Features(by_name, torch.cat(targets))
+
+
+def describe_outputs(z: Tensor, target_l0: float | None) -> dict[str, Any]:
+    """Describe how sparse a network's outputs are and how the active ones are distributed.
+
+    Args:
+        z: outputs (N, D), finite.
+        target_l0: the share of active outputs that the method aimed at, or None if it has no aim.
+
+    Returns:
+        ``num_samples``, ``dim``, the shares ``l0``, ``l1``, ``dead_outputs`` and
+        ``all_zero_rows``, ``target_l0``, and a histogram of the values that are not zero. ``l1`` is
+        averaged over the samples that are not all zero, None if there are none.
+
+    Example:
+        >>> described = describe_outputs(torch.tensor([[0.0, 2.0], [0.0, 0.0]]), None)
+        >>> described["l0"], described["l1"], described["dead_outputs"], described["all_zero_rows"]
+        (0.25, 0.5, 0.5, 0.5)
+    """
+    active_rows = z[(z != 0).any(dim=1)]
+    values = z[z != 0]
+    counts, edges = torch.histogram(values, _BINS) if len(values) else (values, values)
+    return {
+        "num_samples": len(z),
+        "dim": z.size(1),
+        "l0": float(l0_sparsity(z)),
+        "l1": float(l1_sparsity(active_rows)) if len(active_rows) else None,
+        "dead_outputs": float(dead_outputs(z)),
+        "all_zero_rows": float(all_zero_rows(z)),
+        "target_l0": target_l0,
+        "histogram": {"edges": edges.tolist(), "counts": [int(count) for count in counts]},
+    }

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""Nearest neighbours in a pretrained network's features: what ``main_knn.py`` calls."""
+
+__all__ = ["Row", "Settings", "classify", "knn"]
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule, seed_everything
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.data import DataLoader
+
+from solo_plugins.data import LabelledDataModule
+from solo_plugins.data.module import num_workers
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.evaluation.config import parse_knn_cfg
+from solo_plugins.evaluation.features import describe_outputs, extract
+from solo_plugins.evaluation.pretrained import build
+from solo_plugins.evaluation.results import write_result
+from solo_plugins.framework import hits, nearest_neighbours, vote
+from solo_plugins.registry import register
+from solo_plugins.trainer import say
+
+
+class Settings(NamedTuple):
+    """What nearest neighbours are asked for.
+
+    Args:
+        k: numbers of neighbours, positive.
+        temperature: of the cosine's votes, positive.
+        distance: ``cosine``, ``euclidean`` or both.
+        max_distances: the largest number of distances that are held at once.
+    """
+
+    k: Sequence[int]
+    temperature: Sequence[float]
+    distance: Sequence[str]
+    max_distances: int = 5_000_000
+
+
+class Row(NamedTuple):
+    """The accuracy of one combination.
+
+    Args:
+        features: ``backbone`` or ``projector``.
+        k: the number of neighbours.
+        temperature: of the votes, None for Euclidean distances, whose votes weigh 1 / distance.
+        distance: ``cosine`` or ``euclidean``.
+        acc1: percent of samples whose class has most votes.
+        acc5: percent of samples whose class is among the five with most votes.
+    """
+
+    features: str
+    k: int
+    temperature: float | None
+    distance: str
+    acc1: float
+    acc5: float
+
+
+def knn(cfg: DictConfig) -> dict[str, Any]:
+    """Classify validation images by their nearest training images.
+
+    The result is left in the pretraining run's folder as ``knn.json``.
+
+    Args:
+        cfg: the configuration as composed by hydra.
+
+    Returns:
+        What was written: ``results`` and, of the projector, ``outputs``.
+
+    Raises:
+        ConfigurationError: if the configuration cannot work; nothing is written then.
+    """
+    register()
+    cfg, pretrained = parse_knn_cfg(cfg)
+    names = list(cfg.features)
+    model = build(pretrained, cfg, projector="projector" in names)
+    seed_everything(0, verbose=False)
+    data = LabelledDataModule(cfg, augment=False)
+    data.prepare_data()
+    train_set, val_set = data.train_set, data.val_set
+    if max(cfg.k) > len(train_set):  # type: ignore[arg-type]
+        raise ConfigurationError(
+            f"Expected `k` to be at most the number of training images, {len(train_set)}, but got "  # type: ignore[arg-type]
+            f"{max(cfg.k)}."
+        )
+    device = torch.device(
+        "cuda" if cfg.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    )
+    say(f"Running on {device.type}.")
+    model = _placed(model, device, cfg)
+    train, val = (
+        extract(model, _loader(dataset, cfg), names, device) for dataset in (train_set, val_set)
+    )
+    settings = Settings(cfg.k, cfg.temperature, cfg.distance, cfg.max_distances)
+    rows = [
+        row
+        for name in names
+        for row in classify(
+            (train.by_name[name].to(device), train.targets.to(device)),
+            (val.by_name[name], val.targets),
+            settings,
+            features=name,
+        )
+    ]
+    result: dict[str, Any] = {"results": [row._asdict() for row in rows]}
+    if "projector" in names:
+        target_l0 = getattr(model, "target_l0", None)
+        result["outputs"] = describe_outputs(val.by_name["projector"], target_l0)
+    path = pretrained.folder / "knn.json"
+    write_result(path, result)
+    _print(rows, result.get("outputs"), pretrained.checkpoint, path)
+    return result
+
+
+@torch.inference_mode()
+def classify(
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    settings: Settings,
+    *,
+    features: str = "backbone",
+) -> list[Row]:
+    """Classify test features by their nearest training features.
+
+    Distances are computed once for each kind, for as many test features at a time as
+    ``max_distances`` allows, and sorted out once for the largest k.
+
+    Args:
+        train: features (M, D) and labels (M,), on the device to compute on.
+        test: features (N, D) and labels (N,), on any device.
+        settings: what to evaluate; no k above M.
+        features: what the rows are to be called.
+
+    Returns:
+        A row for each distance, k and, for the cosine, temperature.
+
+    Example:
+        >>> points, labels = torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1])
+        >>> (row,) = classify((points, labels), (points, labels), Settings([1], [0.1], ["cosine"]))
+        >>> row.acc1
+        100.0
+    """
+    bank, labels = train
+    num_classes = int(torch.maximum(labels.max(), test[1].max().to(labels.device))) + 1
+    rows = []
+    for distance in settings.distance:
+        temperatures = list(settings.temperature) if distance == "cosine" else [None]
+        combinations = list(itertools.product(settings.k, temperatures))
+        found = torch.zeros(len(combinations), 2, dtype=torch.long)
+        own = normalize(bank) if distance == "cosine" else bank
+        chunk = max(1, settings.max_distances // len(bank))
+        for part, targets in zip(test[0].split(chunk), test[1].split(chunk), strict=True):
+            query, targets = part.to(bank.device), targets.to(bank.device)
+            query = normalize(query) if distance == "cosine" else query
+            nearness, index = nearest_neighbours(query, own, max(settings.k), distance)
+            neighbours = labels[index]
+            for number, (k, temperature) in enumerate(combinations):
+                votes = vote(
+                    nearness[:, :k], neighbours[:, :k], num_classes, temperature=temperature
+                )
+                found[number] += torch.tensor(hits(votes, targets))
+        percent = (100 * found.double() / len(test[1])).tolist()
+        rows += [
+            Row(features, k, temperature, distance, *accuracies)
+            for (k, temperature), accuracies in zip(combinations, percent, strict=True)
+        ]
+    return rows
+
+
+def _placed(model: LightningModule, device: torch.device, cfg: DictConfig) -> LightningModule:
+    model = model.to(device)
+    if not cfg.performance.disable_channel_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def _loader(dataset: Any, cfg: DictConfig) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_size=cfg.batch_size,
+        num_workers=num_workers(cfg),
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _print(
+    rows: Sequence[Row], described: dict[str, Any] | None, checkpoint: Path, path: Path
+) -> None:
+    say(f"{'features':<10} {'distance':<10} {'k':>5} {'temperature':>11} {'top 1':>7} {'top 5':>7}")
+    for row in rows:
+        temperature = "" if row.temperature is None else f"{row.temperature:g}"
+        say(
+            f"{row.features:<10} {row.distance:<10} {row.k:>5} {temperature:>11} "
+            f"{row.acc1:>7.2f} {row.acc5:>7.2f}"
+        )
+    if described is not None:
+        aim = described["target_l0"]
+        target = "" if aim is None else f" (the target has {100 * aim:.1f} %)"
+        say(f"Active outputs: {100 * described['l0']:.1f} %{target}")
+    say(f"Checkpoint: {checkpoint}")
+    say(f"Result: {path}")

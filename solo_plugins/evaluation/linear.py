@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""A linear classifier on a frozen or fine-tuned network: what ``main_linear.py`` calls."""
+
+__all__ = ["LinearResult", "linear"]
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch.callbacks import LearningRateMonitor
+from omegaconf import DictConfig
+from timm.data.mixup import Mixup
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from torch import Tensor, nn
+
+from solo_plugins.callbacks import RunFolder, StopOnNonFinite
+from solo_plugins.data import LabelledDataModule
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.evaluation.config import parse_linear_cfg
+from solo_plugins.evaluation.pretrained import Pretrained, build
+from solo_plugins.evaluation.results import write_result
+from solo_plugins.framework import LinearModel, projector_name
+from solo_plugins.registry import register
+from solo_plugins.resume import Run, check_fits, find_run
+from solo_plugins.trainer import checkpoint_callbacks, fit, say
+
+
+class LinearResult(NamedTuple):
+    """What an evaluation came to.
+
+    Args:
+        folder: the evaluation's own run folder.
+        checkpoint: the pretrained checkpoint.
+        path: the result's file in the pretraining run's folder.
+        acc1: top-1 accuracy of the last validation, in percent.
+        acc5: top-5 accuracy, or top-C of C < 5 classes, in percent.
+    """
+
+    folder: Path
+    checkpoint: Path
+    path: Path
+    acc1: float
+    acc5: float
+
+
+class ProjectorFeatures(nn.Module):
+    """Backbone and projector as one backbone, whose features are the projector's outputs.
+
+    Args:
+        backbone: the pretrained backbone, in evaluation mode.
+        projector: the projector, in evaluation mode.
+        crop_size: height and width of an image, to find out the number of outputs.
+    """
+
+    def __init__(self, backbone: nn.Module, projector: nn.Module, crop_size: int) -> None:
+        super().__init__()
+        self.backbone, self.projector = backbone, projector
+        with torch.no_grad():
+            self.num_features = self(torch.zeros(1, 3, crop_size, crop_size)).size(1)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Compute outputs.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            Outputs (N, D).
+        """
+        return self.projector(self.backbone(X))
+
+
+def linear(cfg: DictConfig) -> LinearResult:
+    """Train a linear classifier on a pretrained network.
+
+    Everything that can be wrong with a configuration is found before a file is written. The result
+    is left in the pretraining run's folder as ``linear-<features>.json``, that of fine-tuning as
+    ``finetuned-<features>.json``. A finished evaluation of
+    the same configuration is reported, not repeated, if ``auto_resume.enabled``.
+
+    Args:
+        cfg: the configuration as composed by hydra.
+
+    Returns:
+        The accuracies, and where everything lies.
+
+    Raises:
+        ConfigurationError: if the configuration cannot work.
+        NonFiniteLossError: if the loss diverges.
+    """
+    register()
+    cfg, hardware, pretrained = parse_linear_cfg(cfg)
+    run = find_run(cfg, kind="linear")
+    if run.finished:
+        say(f"{run.folder} is a finished run of this configuration: nothing to do.")
+        return _report(cfg, pretrained, run, json.loads((run.folder / "summary.json").read_text()))
+    say(str(hardware))
+    seed_everything(cfg.seed, verbose=False)
+    model = _model(cfg, pretrained)
+    if run.checkpoint is not None:
+        check_fits(model, run.checkpoint)
+        say(f"Resuming from {run.checkpoint}.")
+    data = LabelledDataModule(cfg)
+    data.check()
+    callbacks = [
+        RunFolder(run.folder, cfg),
+        StopOnNonFinite(cfg.get("log_every_n_steps") or 50),
+        LearningRateMonitor(logging_interval="step"),
+        *checkpoint_callbacks(cfg, run),
+    ]
+    metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=callbacks)
+    return _report(cfg, pretrained, run, metrics)
+
+
+def _model(cfg: DictConfig, pretrained: Pretrained) -> LightningModule:
+    wants_projector = cfg.features == "projector"
+    method = build(pretrained, cfg, projector=wants_projector)
+    backbone: Any = method.backbone
+    if wants_projector:
+        projector = getattr(method, projector_name(method))
+        backbone = ProjectorFeatures(backbone, projector, cfg.augmentations[0].crop_size)
+    loss_func, mixup_func = _losses(cfg)
+    model = LinearModel(backbone, cfg=cfg.copy(), loss_func=loss_func, mixup_func=mixup_func)
+    if not cfg.performance.disable_channel_last:
+        model = model.to(memory_format=torch.channels_last)
+    # The model itself keeps a frozen backbone in evaluation mode.
+    return model.train()
+
+
+def _losses(cfg: DictConfig) -> tuple[nn.Module, Mixup | None]:
+    if cfg.mixup or cfg.cutmix:
+        mixup = Mixup(
+            mixup_alpha=cfg.mixup,
+            cutmix_alpha=cfg.cutmix,
+            label_smoothing=cfg.label_smoothing,
+            num_classes=cfg.data.num_classes,
+        )
+        return SoftTargetCrossEntropy(), mixup
+    if cfg.label_smoothing:
+        return LabelSmoothingCrossEntropy(smoothing=cfg.label_smoothing), None
+    return nn.CrossEntropyLoss(), None
+
+
+def _report(
+    cfg: DictConfig, pretrained: Pretrained, run: Run, metrics: dict[str, float]
+) -> LinearResult:
+    if "val_acc1" not in metrics:
+        raise ConfigurationError(
+            "Expected the classifier to be validated at least once, `check_val_every_n_epoch` at "
+            "most `max_epochs` and `limit_val_batches` above 0, but it was not: there is no result."
+        )
+    # Both may be had: one does not overwrite the other.
+    name = "finetuned" if cfg.finetune else "linear"
+    path = pretrained.folder / f"{name}-{cfg.features}.json"
+    acc1, acc5 = metrics["val_acc1"], metrics["val_acc5"]
+    write_result(
+        path,
+        {
+            "features": cfg.features,
+            "acc1": acc1,
+            "acc5": acc5,
+            "epochs": cfg.max_epochs,
+            "finetune": bool(cfg.finetune),
+            "seed": cfg.seed,
+            "config": str(run.folder),
+        },
+    )
+    kind = "Fine-tuned" if cfg.finetune else "Linear probe"
+    say(f"{kind} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
+    say(f"Checkpoint: {pretrained.checkpoint}")
+    say(f"Result: {path}")
+    return LinearResult(run.folder, pretrained.checkpoint, path, acc1, acc5)
