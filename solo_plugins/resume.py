@@ -149,8 +149,9 @@ def load_checkpoint(checkpoint: Path) -> Mapping[str, Any]:
     """
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
+    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError, ValueError) as error:
+        # torch has no error of its own for a file that is no checkpoint
+        reason = str(error).strip().partition("\n")[0]
         raise ConfigurationError(
             f"Expected a checkpoint of tensors and plain values but {str(checkpoint)!r} is none, "
             "or holds objects that are not loaded since they could run any code. If it is your "

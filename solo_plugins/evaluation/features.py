@@ -6,6 +6,7 @@ __all__ = ["Features", "describe_outputs", "extract"]
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
@@ -91,8 +92,7 @@ def describe_outputs(z: Tensor, target_l0: float | None) -> dict[str, Any]:
         (0.25, 0.5, 0.5, 0.5)
     """
     active_rows = z[(z != 0).any(dim=1)]
-    values = z[z != 0]
-    counts, edges = torch.histogram(values, _BINS) if len(values) else (values, values)
+    counts, edges = np.histogram(z[z != 0].numpy(), _BINS)
     return {
         "num_samples": len(z),
         "dim": z.size(1),
@@ -101,5 +101,5 @@ def describe_outputs(z: Tensor, target_l0: float | None) -> dict[str, Any]:
         "dead_outputs": float(dead_outputs(z)),
         "all_zero_rows": float(all_zero_rows(z)),
         "target_l0": target_l0,
-        "histogram": {"edges": edges.tolist(), "counts": [int(count) for count in counts]},
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
     }

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Nearest neighbours against scikit-learn's; what is written, how often the network is asked."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor, nn
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.evaluation import knn as module
+from solo_plugins.evaluation.features import describe_outputs, extract
+from solo_plugins.evaluation.knn import Settings, classify, knn
+
+TRAIN = 1200
+K = [1, 5, 20]
+TEMPERATURES = [0.07, 0.5]
+
+
+def _digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    images, labels = load_digits(return_X_y=True)
+    features, targets = torch.tensor(images).float(), torch.tensor(labels)
+    return (features[:TRAIN], targets[:TRAIN]), (features[TRAIN:], targets[TRAIN:])
+
+
+def _judge(k: int, temperature: float | None, distance: str) -> float:
+    weights: Any = lambda d: 1 / (d + 1e-5)  # noqa: E731
+    if temperature is not None:
+        weights = lambda d: np.exp((1 - d) / temperature)  # noqa: E731
+    judge = KNeighborsClassifier(k, metric=distance, weights=weights, algorithm="brute")
+    (train, labels), (test, targets) = _digits()
+    judge.fit(train.double().numpy(), labels.numpy())
+    return 100 * judge.score(test.double().numpy(), targets.numpy())
+
+
+@pytest.mark.parametrize("max_distances", [5_000_000, 7 * TRAIN], ids=["whole", "chunks"])
+def test_every_combination_is_scikit_learns(max_distances: int) -> None:
+    rows = classify(*_digits(), Settings(K, TEMPERATURES, ["cosine", "euclidean"], max_distances))
+    assert len(rows) == len(K) * (len(TEMPERATURES) + 1)
+    wanted = {row: _judge(row.k, row.temperature, row.distance) for row in rows}
+    # one of the 597 may fall either way: equal distances of whole numbers, float32 against float64
+    differences = [abs(row.acc1 - accuracy) for row, accuracy in wanted.items()]
+    assert max(differences) <= 100 / 597 + 1e-6
+    assert sum(difference > 1e-6 for difference in differences) <= 2
+
+
+def test_one_neighbour_has_no_first_five_but_the_first() -> None:
+    (row,) = classify(*_digits(), Settings([1], [0.1], ["cosine"]))
+    assert row.acc1 == row.acc5
+
+
+def test_no_more_distances_are_held_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, original = [], module.nearest_neighbours
+
+    def spy(test: Tensor, train: Tensor, k: int, distance: str) -> tuple[Tensor, Tensor]:
+        held.append(len(test) * len(train))
+        return original(test, train, k, distance)
+
+    monkeypatch.setattr(module, "nearest_neighbours", spy)
+    classify(*_digits(), Settings(K, TEMPERATURES, ["cosine"], 100 * TRAIN))
+    assert max(held) <= 100 * TRAIN
+    # once for all k and temperatures
+    assert len(held) == 6
+
+
+class _Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = 0
+        self.projector = nn.ReLU()
+
+    def backbone(self, images: Tensor) -> Tensor:
+        self.images += len(images)
+        return images.flatten(1)
+
+
+def test_each_image_goes_through_the_network_once() -> None:
+    model = _Counts()
+    batches = [(torch.randn(4, 1, 2, 2), torch.arange(4)) for _ in range(3)]
+    found = extract(model, batches, ["backbone", "projector"], torch.device("cpu"))
+    assert model.images == 12
+    torch.testing.assert_close(found.by_name["projector"], found.by_name["backbone"].relu())
+    torch.testing.assert_close(found.targets, torch.arange(4).repeat(3))
+
+
+def test_features_that_are_not_finite_are_an_error() -> None:
+    batch = (torch.full((2, 1, 1, 1), float("nan")), torch.arange(2))
+    with pytest.raises(ConfigurationError, match=r"backbone features.*2 of 2 images have NaN"):
+        extract(_Counts(), [batch], ["backbone"], torch.device("cpu"))
+
+
+def test_outputs_are_described_as_numpy_would() -> None:
+    z = torch.randn(50, 8, generator=torch.Generator().manual_seed(0)).relu()
+    z[:10], z[:, 0] = 0, 0
+    got, array = describe_outputs(z, 0.5), z.numpy()
+    active = array[(array != 0).any(1)]
+    l1 = (np.abs(active).sum(1) / np.linalg.norm(active, axis=1)) ** 2 / 8
+    assert got["l0"] == pytest.approx((array != 0).mean())
+    assert got["l1"] == pytest.approx(l1.mean())
+    assert got["dead_outputs"] == pytest.approx((array == 0).all(0).mean())
+    assert got["all_zero_rows"] == pytest.approx((array == 0).all(1).mean())
+    counts, edges = got["histogram"]["counts"], got["histogram"]["edges"]
+    assert sum(counts) == (array != 0).sum()
+    assert sum(counts[:50]) == ((array > 0) & (array < edges[50])).sum()
+
+
+@pytest.mark.parametrize(("value", "l0", "l1"), [(1.0, 1.0, 1.0), (0.0, 0.0, None)])
+def test_dense_and_collapsed_outputs_are_described(
+    value: float, l0: float, l1: float | None
+) -> None:
+    got = describe_outputs(torch.full((3, 2), value), None)
+    assert (got["l0"], got["l1"], got["all_zero_rows"]) == (l0, l1, 1 - l0)
+    assert sum(got["histogram"]["counts"]) == 6 * l0
+
+
+@pytest.mark.parametrize(
+    ("method", "target"), [("rectified_lpjepa", 0.5), ("vicreg", None), ("dino", None)]
+)
+def test_a_run_of_any_method_gets_a_result(
+    method: str, target: float | None, make_run: Callable, knn_cfg: Callable
+) -> None:
+    widths = {"proj_hidden_dim": 16, "proj_output_dim": 8}
+    kwargs = {"method_kwargs": {**widths, "num_prototypes": 12}} if method == "dino" else {}
+    if method == "vicreg":
+        kwargs = {"method_kwargs": widths}
+    run = make_run(method, **kwargs)
+    result = knn(knn_cfg(run))
+    assert json.loads((run / "knn.json").read_text()).keys() == {"results", "outputs", "commit"}
+    assert len(result["results"]) == 2 * (2 + 2)
+    assert result["results"][0].keys() == {
+        "features", "k", "temperature", "distance", "acc1", "acc5",
+    }  # fmt: skip
+    assert result["outputs"]["num_samples"] == 360
+    assert result["outputs"]["target_l0"] == target
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"k": [0]}, r"`k` to list positive integers but got 0"),
+        ({"k": 2000}, r"`k` to be at most the number of training images, 1437, but got 2000"),
+        ({"temperature": [-0.1]}, r"`temperature` to list positive numbers but got -0.1"),
+        ({"distance": ["cosin"]}, r"`distance` to be one of .* Did you mean `cosine`"),
+        ({"features": []}, r"`features` to list at least one value but got \[\]"),
+        ({"features": ["head"]}, r"`features` to be one of backbone, projector"),
+        ({"temperatures": [1.0]}, r"`temperatures`. Did you mean `temperature`"),
+        ({"max_distances": 0}, r"`max_distances` to be a positive integer but got 0"),
+        ({"accelerator": "tpu"}, r"`accelerator` to be one of auto"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named_and_nothing_written(
+    changes: dict, match: str, make_run: Callable, knn_cfg: Callable
+) -> None:
+    run = make_run()
+    with pytest.raises(ConfigurationError, match=match):
+        knn(knn_cfg(run, **changes))
+    assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "last.ckpt"]
