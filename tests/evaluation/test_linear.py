@@ -32,7 +32,7 @@ def _saved(path: Path) -> dict[str, Any]:
     return torch.load(path / "last.ckpt", weights_only=True)
 
 
-def _pretrain_with_labels(run: Path, cfg: Any, epochs: int = 4) -> None:
+def _pretrain_with_labels(run: Path, cfg: Any, epochs: int = 3) -> None:
     """Give the run's backbone features that are worth something, in seconds."""
     model = build(*reversed(parse_linear_cfg(cfg)[::2]), projector=True).train()
     parts = nn.ModuleDict({"backbone": model.backbone, "head": nn.LazyLinear(10)})
@@ -72,8 +72,9 @@ def test_accuracy_is_that_of_scikit_learns_logistic_regression(
     make_run: Make, linear_cfg: Make
 ) -> None:
     run = make_run()
-    whole = {"limit_train_batches": 1.0, "limit_val_batches": 1.0, "max_epochs": 20}
-    cfg = linear_cfg(run, optimizer__lr=2.0, scheduler__lr_decay_steps=[12, 16], **whole)
+    whole = {"limit_train_batches": 1.0, "limit_val_batches": 1.0, "log_every_n_steps": 20}
+    schedule = {"max_epochs": 6, "scheduler__lr_decay_steps": [3, 5], "optimizer__lr": 2.0}
+    cfg = linear_cfg(run, **schedule, **whole, optimizer__batch_size=64)
     torch.manual_seed(0)
     _pretrain_with_labels(run, cfg)
     got, wanted = linear(cfg), _logistic_regression(cfg)
