@@ -102,6 +102,7 @@ def check_blocks(
     optional: Mapping[str, set[str]],
     *,
     open_blocks: Collection[str] = (),
+    trains: bool = True,
 ) -> None:
     """Refuse keys that are neither known here nor settings of Lightning's trainer.
 
@@ -111,11 +112,12 @@ def check_blocks(
         required: the settings without a default, by block; ``""`` is the top level.
         optional: settings that are known and have no default, by block.
         open_blocks: blocks that may hold any key.
+        trains: whether there is a trainer, whose settings are known.
 
     Raises:
         ConfigurationError: naming the key, with the nearest known one.
     """
-    trainer = set(inspect.signature(Trainer.__init__).parameters) - {"self"}
+    trainer = set(inspect.signature(Trainer.__init__).parameters) - {"self"} if trains else set()
     known = trainer | set(defaults) | required.get("", set()) | optional.get("", set())
     _known("", cfg, known)
     for block, values in defaults.items():

@@ -163,7 +163,7 @@ def _check_each(cfg: DictConfig, key: str, rule: str, holds: Callable[[Any], boo
 def _start(
     cfg: DictConfig, defaults: Mapping[str, Any], required: Mapping[str, set[str]]
 ) -> tuple[DictConfig, Pretrained]:
-    check_blocks(cfg, defaults, required, _OPTIONAL)
+    check_blocks(cfg, defaults, required, _OPTIONAL, trains=bool(required))
     check_required(cfg, required)
     cfg = OmegaConf.merge(OmegaConf.create(dict(defaults)), cfg)  # type: ignore[assignment]
     OmegaConf.resolve(cfg)

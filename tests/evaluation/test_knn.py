@@ -149,6 +149,7 @@ def test_a_run_of_any_method_gets_a_result(
         ({"features": []}, r"`features` to list at least one value but got \[\]"),
         ({"features": ["head"]}, r"`features` to be one of backbone, projector"),
         ({"temperatures": [1.0]}, r"`temperatures`. Did you mean `temperature`"),
+        ({"precision": "16-mixed"}, r"only known settings but got `precision`"),
         ({"max_distances": 0}, r"`max_distances` to be a positive integer but got 0"),
         ({"accelerator": "tpu"}, r"`accelerator` to be one of auto"),
     ],

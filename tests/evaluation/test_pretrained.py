@@ -227,6 +227,7 @@ def test_what_cannot_be_evaluated_is_one_clear_error(
         _build(run, linear_cfg)
 
 
+@pytest.mark.usefixtures("lightning_quiet")
 @pytest.mark.skipif(release() != "main", reason="needs a clone of solo-learn's main branch")
 def test_a_checkpoint_that_main_itself_wrote_is_loaded(
     make_run: Make, linear_cfg: Make, tmp_path: Path, methods: dict
