@@ -9,17 +9,15 @@ python main_knn.py --config-path scripts/knn/cifar/ \
 import hydra
 from omegaconf import DictConfig
 
-from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.knn import knn
+from solo_plugins.sweep import one_line_errors
 
 
 @hydra.main(version_base="1.2")
 def main(cfg: DictConfig) -> None:
     """Evaluate from hydra's configuration; a wrong one ends with one line and exit status 1."""
-    try:
+    with one_line_errors():
         knn(cfg)
-    except ConfigurationError as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -9,17 +9,15 @@ python main_linear.py --config-path scripts/linear/cifar/ \
 import hydra
 from omegaconf import DictConfig
 
-from solo_plugins.errors import ConfigurationError, NonFiniteLossError
 from solo_plugins.evaluation.linear import linear
+from solo_plugins.sweep import one_line_errors
 
 
 @hydra.main(version_base="1.2")
 def main(cfg: DictConfig) -> None:
     """Evaluate from hydra's configuration; a wrong one ends with one line and exit status 1."""
-    try:
+    with one_line_errors():
         linear(cfg)
-    except (ConfigurationError, NonFiniteLossError) as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def _off() -> dict[str, float]:
         ({"optimizer.lr": None}, r"Expected `optimizer.lr` to be set"),
         ({"scheduler.interval": "hour"}, r"`scheduler.interval` to be one of step, epoch"),
         ({"knn_eval": {"distance_func": "l1"}}, r"`knn_eval.distance_func` to be one of"),
-        ({"data.dataset": "imagenette"}, r"`data.dataset` to be one of cifar10, .* got 'imagenette'"),
+        ({"data.dataset": "mnist"}, r"`data.dataset` to be one of cifar10, .* got 'mnist'"),
         ({"data.format": "tfds"}, r"`data.format` to be one of .* got 'tfds'"),
         ({"data.format": "dali"}, r"`data.dataset` to be one of imagenet, .* got 'digits'"),
         ({"data.fraction": 0.5}, r"`data.fraction` .* but got 0.5 for digits"),

@@ -20,7 +20,7 @@ from solo_plugins.config import (
     positive_integers,
     scale_rate,
 )
-from solo_plugins.data.module import CLASSES
+from solo_plugins.data.module import CLASSES, UNLABELLED
 from solo_plugins.errors import ConfigurationError, one_of
 from solo_plugins.evaluation.pretrained import Pretrained, find_pretrained, settle_backbone
 from solo_plugins.framework import DISTANCES
@@ -208,8 +208,9 @@ def _settle(cfg: DictConfig, pretrained: Pretrained) -> None:
         data.dataset = run.data.dataset
         for key in ("train_path", "val_path"):
             data[key] = data[key] or run.data.get(key)
-    if data.dataset not in (*CLASSES, "custom"):
-        raise one_of("data.dataset", data.dataset, (*CLASSES, "custom"))
+    labelled = [name for name in (*CLASSES, "custom") if name not in UNLABELLED]
+    if data.dataset not in labelled:
+        raise one_of("data.dataset", data.dataset, labelled)
     _check_data(data)
     data.no_labels = False
     data.num_classes = count_classes(data)

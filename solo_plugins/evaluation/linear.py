@@ -23,7 +23,7 @@ from solo_plugins.evaluation.pretrained import Pretrained, build
 from solo_plugins.evaluation.results import write_result
 from solo_plugins.framework import LinearModel, projector_name
 from solo_plugins.registry import register
-from solo_plugins.resume import Run, check_fits, find_run
+from solo_plugins.resume import Run, check_fits, claimed, find_run
 from solo_plugins.trainer import checkpoint_callbacks, fit, say
 
 
@@ -104,13 +104,14 @@ def linear(cfg: DictConfig) -> LinearResult:
         say(f"Resuming from {run.checkpoint}.")
     data = LabelledDataModule(cfg)
     data.check()
-    callbacks = [
-        RunFolder(run.folder, cfg),
-        StopOnNonFinite(cfg.get("log_every_n_steps") or 50),
-        LearningRateMonitor(logging_interval="step"),
-        *checkpoint_callbacks(cfg, run),
-    ]
-    metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=callbacks)
+    with claimed(run) as run:
+        callbacks = [
+            RunFolder(run.folder, cfg),
+            StopOnNonFinite(cfg.get("log_every_n_steps") or 50),
+            LearningRateMonitor(logging_interval="step"),
+            *checkpoint_callbacks(cfg, run),
+        ]
+        metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=callbacks)
     return _report(cfg, pretrained, run, metrics)
 
 

@@ -1,34 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Leaving results in the pretraining run's folder, where a report finds them."""
 
-__all__ = ["commit", "write_result"]
+__all__ = ["write_result"]
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-
-def commit() -> str | None:
-    """Look up the commit of this code.
-
-    Returns:
-        The hash, with ``-dirty`` behind it if files were changed since; None outside a clone.
-    """
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        done = subprocess.run(
-            [*git, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip() or None
+from solo_plugins.provenance import commit
 
 
 @rank_zero_only
