@@ -51,7 +51,10 @@ def outputs(rows: Sequence[Row], path: Path) -> list[str]:
     for panel in panels[max(0, len(having) - columns) : len(having)]:
         panel.set_xlabel("value of an output")
     legend(made, panels)
-    made.suptitle(f"Trained outputs over the target's density: {' with '.join(rows[0].section)}")
+    # one panel is too narrow for a line of this length
+    gap = "\n" if columns == 1 else ": "
+    title = f"Trained outputs over the target's density{gap}{' with '.join(rows[0].section)}"
+    made.suptitle(title)
     save(made, path)
     return notes
 

@@ -130,8 +130,6 @@ def read_run(folder: Path) -> Run:
         Incomplete: if there is no finished pretraining run with a checkpoint in it.
     """
     cfg = _config(folder)
-    if "pretrained_feature_extractor" in cfg:
-        raise Incomplete("it is a linear probe, which is shown with the run that it evaluates")
     if not list(folder.glob("*.ckpt")):
         raise Incomplete("there is no checkpoint")
     run = Run(folder, cfg)
@@ -161,6 +159,8 @@ def _config(folder: Path) -> DictConfig:
     try:
         cfg = OmegaConf.load(path)
         OmegaConf.resolve(cfg)
+        if "pretrained_feature_extractor" in cfg:
+            raise Incomplete("it is a linear probe, which is shown with the run that it evaluates")
         cfg.method, cfg.seed, cfg.name, cfg.data.dataset, cfg.backbone.name  # noqa: B018
     except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
         raise Incomplete(f"config.yaml cannot be used: {_text(error)}") from error

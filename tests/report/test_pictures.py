@@ -50,7 +50,8 @@ def runs(run: Callable, knn: Callable, tmp_path: Path) -> Path:
     run("vicreg", "vicreg", linear=88.0, knn=knn(84.0, 1.0))
     (run("no-checkpoint") / "last.ckpt").unlink()
     (run("half") / "summary.json").unlink()
-    run("probe", config={"pretrained_feature_extractor": "x", "seed": 9})
+    # as main_linear.py writes it, without a method
+    (run("probe") / "config.yaml").write_text("name: probe\npretrained_feature_extractor: x\n")
     (run("bad-knn", "byol") / "knn.json").write_text("{")
     return tmp_path / "runs"
 
