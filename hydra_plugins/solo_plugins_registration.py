@@ -2,8 +2,9 @@
 """Lets an unedited clone of solo-learn's main branch find the plugin.
 
 hydra imports the modules of this namespace package before it reads any configuration. When that
-happens in a program that has imported solo-learn, the methods are registered; in every other hydra
-application only a search path is added, under which no configuration is looked up by default.
+happens in a program that has imported solo-learn, the methods are registered, unless it brings a
+method of the name itself, as the reference implementation's copy of solo-learn does; in every other
+hydra application only a search path is added, under which no configuration is looked up by default.
 """
 
 __all__ = ["SoloPluginsSearchPath"]
@@ -24,7 +25,8 @@ class SoloPluginsSearchPath(SearchPathPlugin):
             search_path: where hydra looks for configurations.
         """
         search_path.append(provider="solo_plugins", path="pkg://solo_plugins.configs")
-        if "solo.methods" in sys.modules:
+        solo = sys.modules.get("solo.methods")
+        if solo is not None and "rectified_lpjepa" not in solo.METHODS:
             from solo_plugins import register
 
             register()

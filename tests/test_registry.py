@@ -4,6 +4,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,3 +71,18 @@ def test_without_solo_learn_the_error_gives_both_install_commands(use: str) -> N
 
 def test_every_name_of_the_table_is_a_class() -> None:
     assert all(isinstance(method, type) for method in METHODS.values())
+
+
+@pytest.mark.parametrize(("own", "calls"), [({}, 1), ({"rectified_lpjepa": object}, 0)])
+def test_a_program_with_a_method_of_the_name_keeps_its_own(
+    own: dict[str, type], calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+
+    from hydra_plugins.solo_plugins_registration import SoloPluginsSearchPath
+
+    registered: list[None] = []
+    monkeypatch.setitem(sys.modules, "solo.methods", SimpleNamespace(METHODS=own))
+    monkeypatch.setattr("solo_plugins.register", lambda: registered.append(None))
+    SoloPluginsSearchPath().manipulate_search_path(ConfigSearchPathImpl())
+    assert len(registered) == calls
