@@ -7,6 +7,7 @@ branch and the reference implementation (``args.json`` beside ``<name>-ep=<epoch
 
 __all__ = ["Pretrained", "build", "find_pretrained", "settle_backbone"]
 
+import dataclasses
 import difflib
 import json
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from solo_plugins.resume import check_weights, load_checkpoint
 from solo_plugins.schema import DEFAULTS
 
 _KEY = "pretrained_feature_extractor"
+_FOREIGN = "args.json"
 # What solo-learn's methods read when they are built and evaluation has no use for.
 _UNUSED = {
     "method": "base",
@@ -73,7 +75,7 @@ def find_pretrained(path: Any) -> Pretrained:
             pretraining run.
     """
     checkpoint = _checkpoint(path)
-    for name in ("config.yaml", "args.json"):
+    for name in ("config.yaml", _FOREIGN):
         source = checkpoint.parent / name
         if source.is_file():
             return Pretrained(checkpoint, _read(source), source)
@@ -171,6 +173,12 @@ def _settings(pretrained: Pretrained, cfg: DictConfig) -> DictConfig:
     settings: Any = OmegaConf.merge(DEFAULTS, _UNUSED, given)
     OmegaConf.set_struct(settings, False)
     settings.knn_eval.enabled = False
+    own = getattr(METHODS.get(settings.method), "settings_class", None)
+    if own is not None and pretrained.source is not None and pretrained.source.name == _FOREIGN:
+        # The reference fills in settings of its own logs, that no weight depends on.
+        known = {field.name for field in dataclasses.fields(own)}
+        given = settings.method_kwargs
+        settings.method_kwargs = {name: given[name] for name in given if name in known}
     return settings
 
 

@@ -30,7 +30,8 @@ def _write(run: Path, weights: dict[str, torch.Tensor]) -> None:
 
 def _as_foreign(run: Path) -> Path:
     """Lay a run out as solo-learn's Checkpointer does on main, and the reference's."""
-    cfg = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    cfg: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    cfg["method_kwargs"]["active_feature_threshold"] = 1e-3  # which the reference fills in
     (run / "args.json").write_text(json.dumps({**cfg, "wandb_run_id": "offline-1a2b"}))
     (run / "config.yaml").unlink()
     (run / "last.ckpt").rename(run / "test-offline-1a2b-ep=9.ckpt")
