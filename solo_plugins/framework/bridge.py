@@ -17,8 +17,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -26,6 +24,7 @@ from torch.optim import Optimizer
 from solo_plugins.framework.arguments import constructor_arguments, parser_defaults
 from solo_plugins.framework.backbones import timm_backbones, timm_factory
 from solo_plugins.framework.defaults import fill_base_defaults, fill_momentum_defaults
+from solo_plugins.framework.hooks import add_gradient_clipping, add_momentum_hooks
 from solo_plugins.framework.knn import repaired_knn
 from solo_plugins.framework.optimizer import build_optimizer, build_scheduler
 from solo_plugins.framework.release import import_solo
@@ -290,44 +289,11 @@ def _bridge(legacy: type) -> type:
             self.validation_step_outputs.clear()
 
     if momentum:
-        _add_momentum_hooks(Bridged, legacy)
+        add_momentum_hooks(Bridged, legacy)
     if "clip_gradients" in vars(legacy):
-        _add_gradient_clipping(Bridged, legacy)
+        add_gradient_clipping(Bridged, legacy)
     Bridged.__name__ = Bridged.__qualname__ = legacy.__name__
     return Bridged
-
-
-def _add_momentum_hooks(bridged: type, legacy: type) -> None:
-    """Adapt the update of the momentum branch to Lightning 2, to main and to resuming."""
-
-    def set_tau(method: Any) -> None:
-        # From the step, as tau is in no checkpoint, and over the steps that will be made: the
-        # release counts the loader's batches, also those that `limit_train_batches` leaves out.
-        trainer = method.trainer
-        method.momentum_updater.update_tau(trainer.global_step, trainer.estimated_stepping_batches)
-
-    def on_train_start(self: Any) -> None:
-        legacy.on_train_start(self)
-        set_tau(self)
-
-    def on_train_batch_end(self: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        legacy.on_train_batch_end(self, outputs, batch, batch_idx, 0)
-        set_tau(self)
-
-    bridged.on_train_start = on_train_start  # type: ignore[attr-defined]
-    bridged.on_train_batch_end = on_train_batch_end  # type: ignore[attr-defined]
-
-
-def _add_gradient_clipping(bridged: type, legacy: Any) -> None:
-    """Keep DINO's ``clip_gradients(value)`` and Lightning's hook of the same name apart."""
-
-    def clip_gradients(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        if isinstance(optimizer, Optimizer | LightningOptimizer):
-            LightningModule.clip_gradients(self, optimizer, *args, **kwargs)
-        else:
-            legacy.clip_gradients(self, optimizer)
-
-    bridged.clip_gradients = clip_gradients  # type: ignore[attr-defined]
 
 
 def _channels_last(method: Any, X: Tensor) -> Tensor:
