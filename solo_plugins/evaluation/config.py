@@ -54,6 +54,7 @@ LINEAR_DEFAULTS: dict[str, Any] = {
     "pretrain_method": None,
     "features": "backbone",
     "finetune": False,
+    "cache_features": False,
     "auto_augment": False,
     "label_smoothing": 0.0,
     "mixup": 0.0,
@@ -105,6 +106,7 @@ def parse_linear_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware, Pretrained]
             f"got {cfg.scheduler.lr_decay_steps!r}."
         )
     _check_regularisation(cfg)
+    _check_cache(cfg)
     _settle(cfg, pretrained)
     fill_optimizer_kwargs(cfg)
     hardware = resolve(cfg)
@@ -189,6 +191,19 @@ def _check_regularisation(cfg: DictConfig) -> None:
         if value and not cfg.finetune:
             raise ConfigurationError(
                 f"Expected `{key}` to be set with `finetune: true` only but got {value!r}."
+            )
+
+
+def _check_cache(cfg: DictConfig) -> None:
+    if not isinstance(cfg.cache_features, bool):
+        raise ConfigurationError(
+            f"Expected `cache_features` to be true or false but got {cfg.cache_features!r}."
+        )
+    for key in ("finetune", "auto_augment", "mixup", "cutmix"):
+        if cfg.cache_features and cfg[key]:
+            raise ConfigurationError(
+                f"Expected `{key}` to be off with `cache_features: true`, the network sees each "
+                f"image once and as it is, but got {cfg[key]!r}."
             )
 
 

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from solo_plugins.callbacks import RunFolder, StopOnNonFinite
 from solo_plugins.data import LabelledDataModule
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.evaluation.cached import FeatureDataModule, without_backbone
 from solo_plugins.evaluation.config import parse_linear_cfg
 from solo_plugins.evaluation.pretrained import Pretrained, build
 from solo_plugins.evaluation.results import write_result
 from solo_plugins.framework import LinearModel, projector_name
+from solo_plugins.hardware import Hardware
 from solo_plugins.registry import register
 from solo_plugins.resume import Run, check_fits, claimed, find_run
 from solo_plugins.trainer import checkpoint_callbacks, fit, say
@@ -77,8 +79,9 @@ def linear(cfg: DictConfig) -> LinearResult:
 
     Everything that can be wrong with a configuration is found before a file is written. The result
     is left in the pretraining run's folder as ``linear-<features>.json``, that of fine-tuning as
-    ``finetuned-<features>.json``. A finished evaluation of
-    the same configuration is reported, not repeated, if ``auto_resume.enabled``.
+    ``finetuned-<features>.json``. A finished evaluation of the same configuration is reported, not
+    repeated, if ``auto_resume.enabled``. With ``cache_features`` the frozen network sees each image
+    once, not augmented, and the classifier trains on the features.
 
     Args:
         cfg: the configuration as composed by hydra.
@@ -99,11 +102,14 @@ def linear(cfg: DictConfig) -> LinearResult:
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
     model = _model(cfg, pretrained)
+    data = LabelledDataModule(cfg, augment=not cfg.cache_features)
+    data.check()
+    if cfg.cache_features:
+        data = _cached(data, model, hardware)
+        model = without_backbone(model)
     if run.checkpoint is not None:
         check_fits(model, run.checkpoint)
         say(f"Resuming from {run.checkpoint}.")
-    data = LabelledDataModule(cfg)
-    data.check()
     with claimed(run) as run:
         callbacks = [
             RunFolder(run.folder, cfg),
@@ -128,6 +134,16 @@ def _model(cfg: DictConfig, pretrained: Pretrained) -> LightningModule:
         model = model.to(memory_format=torch.channels_last)
     # The model itself keeps a frozen backbone in evaluation mode.
     return model.train()
+
+
+def _cached(
+    data: LabelledDataModule, model: LightningModule, hardware: Hardware
+) -> FeatureDataModule:
+    on_gpu = hardware.accelerator != "cpu" and torch.cuda.is_available()
+    features = FeatureDataModule(data, model, torch.device("cuda" if on_gpu else "cpu"))
+    say("Computing the features of all images, once.")
+    _ = features.train_set, features.val_set  # now, while the model still has its backbone
+    return features
 
 
 def _losses(cfg: DictConfig) -> tuple[nn.Module, Mixup | None]:
@@ -164,6 +180,7 @@ def _report(
             "acc5": acc5,
             "epochs": cfg.max_epochs,
             "finetune": bool(cfg.finetune),
+            "augmented": not cfg.cache_features,
             "seed": cfg.seed,
             "config": str(run.folder),
         },
