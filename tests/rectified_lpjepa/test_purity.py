@@ -4,7 +4,7 @@
 import subprocess
 import sys
 
-ROOMS = "distribution, generalized_gaussian, directions, rdmreg, projector, sparsity"
+ROOMS = "distribution, generalized_gaussian, directions, rdmreg, sliced, projector, sparsity"
 FORBIDDEN = {"lightning", "pytorch_lightning", "solo", "omegaconf", "hydra", "scipy", "timm"}
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from solo_plugins.rectified_lpjepa import rdmreg
+from solo_plugins.rectified_lpjepa import processes
 from solo_plugins.rectified_lpjepa.directions import RandomDirections, random_directions
 from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian, sigma_gn
 from solo_plugins.rectified_lpjepa.rdmreg import RDMReg, sliced_wasserstein
+from solo_plugins.rectified_lpjepa.sorting import sort_with_order
 
 N, D, K = 16, 5, 24
 
@@ -232,7 +233,7 @@ def test_a_second_derivative_is_refused() -> None:
 def test_two_processes_need_a_joint_target_and_a_share_each(
     monkeypatch: pytest.MonkeyPatch, target: tuple, num_projections: int, message: str
 ) -> None:
-    monkeypatch.setattr(rdmreg, "_world_size", lambda: 2)
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
     with pytest.raises(ValueError, match=message):
         sliced_wasserstein(_draw(N, D), _draw(*target), _projections(num_projections))
 
@@ -245,7 +246,7 @@ def test_the_sort_tells_where_each_value_came_from(dtype: torch.dtype) -> None:
     rows[:, 1::7] = -0.0
     rows[:, 2::7] *= 1e-42
     rows[:, 3::7] *= 1e37
-    values, order = rdmreg._sort_with_order(rows)
+    values, order = sort_with_order(rows)
     assert torch.equal(values, rows.sort(dim=-1).values)
     assert torch.equal(rows.gather(1, order), values)
     assert torch.equal(order.sort(dim=-1).values, torch.arange(300).expand(64, -1))
