@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The projector: three linear layers, with or without a ReLU at the end."""
 
-__all__ = ["MLP", "PROJECTORS", "RectifiedMLP"]
+__all__ = ["MLP", "PROJECTORS", "RectifiedMLP", "RepRectifiedMLP"]
+
+from typing import ClassVar
 
 from torch import nn
+from typing_extensions import Self
+
+from solo_plugins.rectified_lpjepa.activation import RepReLU, ThresholdedReLU
 
 
 class MLP(nn.Sequential):
@@ -56,9 +61,50 @@ class RectifiedMLP(MLP):
         True
     """
 
+    rectifier: ClassVar[type[nn.Module]] = nn.ReLU
+
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int) -> None:
         super().__init__(input_dim, hidden_dim, output_dim)
-        self.append(nn.ReLU())
+        self.append(self.rectifier())
+
+    def with_thresholds(self, *, standardize: bool = False) -> Self:
+        """Put a threshold of each output before the last ReLU.
+
+        Args:
+            standardize: standardize each sample over its outputs first.
+
+        Returns:
+            The same projector.
+        """
+        outputs: nn.Linear = self[6]  # type: ignore[assignment]
+        self[7] = ThresholdedReLU(
+            outputs.out_features, standardize=standardize, activation=self.rectifier()
+        )
+        return self
 
 
-PROJECTORS: dict[str, type[MLP]] = {"mlp": MLP, "rectified_mlp": RectifiedMLP}
+class RepRectifiedMLP(RectifiedMLP):
+    """:class:`RectifiedMLP` whose last ReLU has GELU's gradient, against outputs that die.
+
+    Args:
+        input_dim: number of backbone features, positive.
+        hidden_dim: width of both hidden layers, positive.
+        output_dim: number of outputs, positive.
+
+    Raises:
+        ValueError: if a width is not positive.
+
+    Example:
+        >>> import torch
+        >>> bool((RepRectifiedMLP(512, 64, 32)(torch.randn(8, 512)) >= 0).all())
+        True
+    """
+
+    rectifier = RepReLU
+
+
+PROJECTORS: dict[str, type[MLP]] = {
+    "mlp": MLP,
+    "rectified_mlp": RectifiedMLP,
+    "rep_rectified_mlp": RepRectifiedMLP,
+}
