@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What this plugin's methods share: a projector, its online probe and the sparsity log."""
 
-__all__ = ["JointEmbedding", "mean_over_pairs"]
+__all__ = ["JointEmbedding"]
 
-import itertools
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,6 @@ from torch.nn import functional as F
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import BaseMethod, accuracy_at_k
 from solo_plugins.method_settings import JointEmbeddingSettings
-from solo_plugins.rectified_lpjepa.projector import PROJECTORS
 from solo_plugins.rectified_lpjepa.sparsity import l0_sparsity, l1_sparsity
 
 
@@ -42,9 +40,7 @@ class JointEmbedding(BaseMethod):
         super().__init__(cfg)
         settings = self.settings_class.from_config(_method_kwargs(self.cfg))
         self.settings: Any = settings
-        self.projector = PROJECTORS[settings.projector_type](
-            self.features_dim, settings.proj_hidden_dim, settings.proj_output_dim
-        )
+        self.projector = settings.projector(self.features_dim)
         self.projector_classifier = (
             nn.Linear(settings.proj_output_dim, self.num_classes)
             if settings.add_projector_classifier
@@ -54,6 +50,10 @@ class JointEmbedding(BaseMethod):
         if self.no_labels:
             for classifier in filter(None, (self.classifier, self.projector_classifier)):
                 classifier.requires_grad_(False)
+
+    def target_summary(self) -> str | None:
+        """Describe in one line what outputs are to be like; None if there is nothing to say."""
+        return None
 
     @abstractmethod
     def objective(
@@ -205,29 +205,6 @@ class JointEmbedding(BaseMethod):
         state = np.random.SeedSequence([seed, self.global_step, batch_idx])
         generator = torch.Generator(device=self.device)
         return generator.manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
-
-
-def mean_over_pairs(
-    term: Callable[[Tensor, Tensor], Tensor], views: Sequence[Tensor], num_large: int
-) -> Tensor:
-    """Average a term over the pairs of views of which at least one is a large crop.
-
-    Args:
-        term: a function of two views' outputs (N, D) that gives a scalar.
-        views: outputs (N, D) for each crop, large ones first; at least two.
-        num_large: how many are large crops, at least one.
-
-    Returns:
-        A scalar.
-
-    Example:
-        >>> views = [torch.zeros(2, 1), torch.ones(2, 1), torch.full((2, 1), 3.0)]
-        >>> mean_over_pairs(F.mse_loss, views, 1)  # 0 with 1 and 0 with 3
-        tensor(5.)
-    """
-    pairs = itertools.combinations(range(len(views)), 2)
-    terms = [term(views[first], views[second]) for first, second in pairs if first < num_large]
-    return torch.stack(terms).mean()
 
 
 def _method_kwargs(cfg: DictConfig) -> dict[str, Any]:

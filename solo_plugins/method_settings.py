@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from torch import nn
 from typing_extensions import Self
 
 from solo_plugins.errors import ConfigurationError, nearest, one_of
@@ -21,7 +22,8 @@ class JointEmbeddingSettings:
     Args:
         proj_hidden_dim: width of the projector's two hidden layers, positive.
         proj_output_dim: number of outputs D, positive.
-        projector_type: ``rectified_mlp``, which ends in ReLU, or ``mlp``.
+        projector_type: ``rectified_mlp``, which ends in ReLU, ``rep_rectified_mlp``, whose ReLU has
+            GELU's gradient, or ``mlp``.
         add_projector_classifier: train an online linear classifier on the outputs too.
         logging_interval: steps between two logs of the sparsity metrics.
 
@@ -42,6 +44,19 @@ class JointEmbeddingSettings:
         for name in ("proj_hidden_dim", "proj_output_dim", "logging_interval"):
             number(name, getattr(self, name), "a positive integer", integer=True)
         flag("add_projector_classifier", self.add_projector_classifier)
+
+    def projector(self, input_dim: int) -> nn.Module:
+        """Build the projector.
+
+        Args:
+            input_dim: number of backbone features, positive.
+
+        Returns:
+            A module from (N, input_dim) to (N, proj_output_dim).
+        """
+        return PROJECTORS[self.projector_type](
+            input_dim, self.proj_hidden_dim, self.proj_output_dim
+        )
 
     @classmethod
     def from_config(cls, method_kwargs: Mapping[str, Any]) -> Self:

@@ -67,6 +67,8 @@ def pretrain(cfg: DictConfig) -> Result:
     seed_everything(cfg.seed, verbose=False)
     # Methods take lists and numbers out of the configuration they are given, and fill it in.
     model: LightningModule = METHODS[cfg.method](cfg.copy())
+    if isinstance(model, JointEmbedding) and (line := model.target_summary()) is not None:
+        say(line)
     if not cfg.performance.disable_channel_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if run.checkpoint is not None:

@@ -90,11 +90,21 @@ class _Stop(Callback):
             raise RuntimeError("killed")
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+_CONTROLS = {"sparsity_warmup": 0.7, "mean_shift_rate": 0.1, "threshold_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "controls"), [(0, {}), (2, {}), (0, _CONTROLS)], ids=["0", "2", "controlled"]
+)
 def test_a_killed_run_resumes_bit_for_bit(
-    num_workers: int, make_cfg: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    num_workers: int,
+    controls: dict,
+    make_cfg: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     settings = {
+        **{f"method_kwargs__{name}": value for name, value in controls.items()},
         "max_epochs": 3,
         "data__num_workers": num_workers,
         "auto_resume__enabled": True,

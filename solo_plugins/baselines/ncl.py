@@ -10,8 +10,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from solo_plugins.framework.losses import simclr_loss
-from solo_plugins.joint_embedding import JointEmbedding, mean_over_pairs
+from solo_plugins.joint_embedding import JointEmbedding
 from solo_plugins.method_settings import JointEmbeddingSettings, number
+from solo_plugins.pairs import mean_over_pairs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,14 @@ __all__ = ["RectifiedLpJEPA"]
 
 from collections.abc import Sequence
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
-from torch.nn import functional as F
+from torch.distributions import Distribution
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.joint_embedding import JointEmbedding, mean_over_pairs
+from solo_plugins.joint_embedding import JointEmbedding
+from solo_plugins.rectified_lpjepa.criterion import Criterion
 from solo_plugins.rectified_lpjepa.directions import DIRECTIONS, SingularDirections
 from solo_plugins.rectified_lpjepa.rdmreg import RDMReg
 from solo_plugins.rectified_lpjepa.settings import Settings
@@ -26,7 +28,8 @@ class RectifiedLpJEPA(JointEmbedding):
 
     over all pairs of views of which at least one is a large crop, and over all views. Small crops
     are pulled and regularised like large ones. The regulariser runs in float32 on the batch of all
-    processes.
+    processes. Settings that control the share of active outputs move the target during training,
+    and the projector's thresholds.
 
     Args:
         cfg: solo-learn's configuration; ``method_kwargs`` are those of
@@ -44,12 +47,27 @@ class RectifiedLpJEPA(JointEmbedding):
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
-        self.target = self.settings.target()
-        self.target_l0 = float(self.target.active_probability)
-        self.rdm_reg = RDMReg(
-            self.target,
-            DIRECTIONS[self.settings.projection_vectors_type](self.settings.num_projections),
-            share_target=self.settings.share_target,
+        self.criterion = Criterion(self.settings)
+        self.target_l0 = self.criterion.target_l0
+        self._steps: float | None = None
+
+    @property
+    def rdm_reg(self) -> RDMReg:
+        """The regulariser."""
+        return self.criterion.rdm_reg
+
+    @property
+    def target(self) -> Distribution:
+        """The target of one output; it moves during training if it is controlled."""
+        return self.criterion.rdm_reg.target
+
+    def target_summary(self) -> str:
+        """Describe the target in one line, in closed form."""
+        settings, target = self.settings, self.settings.target()
+        return (
+            f"Target: p={settings.lp_norm_parameter:g}, mu={settings.mu:.4g}, "
+            f"sigma={settings.sigma:.4g}: {100 * float(target.active_probability):.3g} % active "
+            f"outputs, mean {float(target.mean):.4g}, variance {float(target.variance):.4g}"
         )
 
     @classmethod
@@ -81,17 +99,29 @@ class RectifiedLpJEPA(JointEmbedding):
         Returns:
             The loss, and its terms ``invariance`` and ``rdm_reg``.
         """
-        invariance = mean_over_pairs(_distance, views, self.num_large_crops)
-        rdm_reg = self.rdm_reg(views, generator=self._generator(batch_idx))
-        loss = (
-            self.settings.invariance_loss_weight * invariance
-            + self.settings.rdm_reg_loss_weight * rdm_reg
+        progress, num_large = self._progress(), self.num_large_crops
+        loss, terms = self.criterion(
+            views,
+            num_large=num_large,
+            progress=progress,
+            generator=self._generator(batch_idx),
         )
-        return loss, {"invariance": invariance, "rdm_reg": rdm_reg}
+        if self.settings.controlled:
+            self.criterion.control(
+                torch.cat(list(views[:num_large])), self.projector, progress=progress
+            )
+            if self.global_step % self.settings.logging_interval == 0:
+                described = self.criterion.describe(progress)
+                self.log_dict({f"train_{name}": value for name, value in described.items()})
+        return loss, terms
 
-
-def _distance(first: Tensor, second: Tensor) -> Tensor:
-    return F.mse_loss(first.float(), second.float())
+    def _progress(self) -> float:
+        """The part of training that is done; all of it outside a trainer."""
+        if self._trainer is None or not self.settings.sparsity_warmup:
+            return 1.0
+        if self._steps is None:  # to count them builds loaders
+            self._steps = float(self.trainer.estimated_stepping_batches)
+        return min(1.0, self.global_step / self._steps)
 
 
 def _check_directions(settings: Settings, cfg: DictConfig) -> None:

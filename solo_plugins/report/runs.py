@@ -177,8 +177,7 @@ def _target(cfg: DictConfig) -> Target | None:
         settings = Settings.from_config({str(k): v for k, v in cfg.method_kwargs.items()})
     rectified = settings.target_distribution.startswith("rectified")
     l0 = float(settings.target().active_probability) if rectified else 1.0  # type: ignore[attr-defined]
-    p, loc = settings.lp_norm_parameter, settings.mean_shift_value
-    return Target(float(p), float(loc), settings.sigma, rectified, l0)
+    return Target(float(settings.lp_norm_parameter), settings.mu, settings.sigma, rectified, l0)
 
 
 def _online(run: Run, summary: dict[str, Any]) -> None:

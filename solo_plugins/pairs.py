@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Which views are compared with which."""
+
+__all__ = ["mean_over_pairs"]
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def mean_over_pairs(
+    term: Callable[[Tensor, Tensor], Tensor], views: Sequence[Tensor], num_large: int
+) -> Tensor:
+    """Average a term over the pairs of views of which at least one is a large crop.
+
+    Args:
+        term: a function of two views' outputs (N, D) that gives a scalar.
+        views: outputs (N, D) for each crop, large ones first; at least two.
+        num_large: how many are large crops, at least one.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> from torch.nn import functional as F
+        >>> views = [torch.zeros(2, 1), torch.ones(2, 1), torch.full((2, 1), 3.0)]
+        >>> mean_over_pairs(F.mse_loss, views, 1)  # 0 with 1 and 0 with 3
+        tensor(5.)
+    """
+    pairs = itertools.combinations(range(len(views)), 2)
+    terms = [term(views[first], views[second]) for first, second in pairs if first < num_large]
+    return torch.stack(terms).mean()
