@@ -159,15 +159,15 @@ def test_the_gradient_of_several_draws_is_the_mean_of_theirs(coordinate_weight: 
 def test_more_draws_lower_the_floor_of_a_true_sample(coordinate_weight: float, draws: int) -> None:
     # Two samples of the target: an order statistic of variance s^2 differs from another draw's by
     # 2 s^2 in the mean of squares, from the mean of R draws' by (1 + 1/R) s^2. The factor is
-    # (1 + 1/R) / 2. 4000 independent pairs, each of which spreads by less than 3 times its mean:
-    # the ratio by less than 3 sqrt(2 / 4000) = 7 %, and as both terms have one z by less still.
+    # (1 + 1/R) / 2. Over seeds the ratio spreads by 2.7 % at most with 4000 independent pairs: 10 %
+    # is beyond 3.5 such errors, and less than what 4 draws and 16 differ by.
     pairs = 4000
     generator = torch.Generator().manual_seed(0)
     z = TARGET.sample((pairs, N, 1), generator=generator)
     y = TARGET.sample((draws, pairs, N, 1), generator=generator)
     module = _module(coordinate_weight=coordinate_weight)
     one, many = (module(z, target=t, projections=torch.ones(1, 1)) for t in (y[0], y))
-    assert (many / one).item() == pytest.approx((1 + 1 / draws) / 2, rel=0.07)
+    assert (many / one).item() == pytest.approx((1 + 1 / draws) / 2, rel=0.1)
 
 
 def _module(**settings: float) -> RDMReg:
