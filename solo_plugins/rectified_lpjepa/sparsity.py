@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""How sparse outputs are, and whether they have collapsed."""
+"""How sparse a batch of outputs is, and whether it has collapsed."""
 
-__all__ = ["all_zero_rows", "dead_outputs", "l0_sparsity", "l1_sparsity"]
+__all__ = ["all_zero_rows", "dead_outputs", "l0_sparsity", "l1_by_row", "l1_sparsity"]
 
 import torch
 from torch import Tensor
@@ -26,25 +26,40 @@ def l0_sparsity(z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def l1_sparsity(z: Tensor) -> Tensor:
-    r"""Compute :math:`(\lVert z \rVert_1 / \lVert z \rVert_2)^2 / D`, averaged over samples.
+    r"""Average :math:`(\lVert z \rVert_1 / \lVert z \rVert_2)^2 / D` over rows that are not zero.
 
     Args:
         z: outputs (N, D).
 
     Returns:
-        A scalar in [0, 1] (the paper's m_l1): 1/D for one active output, 1 for D equal ones. A row
-        of zeros counts as 0, so that a collapse looks ideal: see :func:`all_zero_rows`.
+        A scalar in [1/D, 1] (the paper's m_l1): 1/D for one active output, 1 for D equal ones. NaN
+        if all rows are zero: how many are is counted by :func:`all_zero_rows`.
 
     Example:
-        >>> l1_sparsity(torch.tensor([[0.0, 1.0], [2.0, 2.0]]))
+        >>> l1_sparsity(torch.tensor([[0.0, 1.0], [2.0, 2.0], [0.0, 0.0]]))
         tensor(0.7500)
     """
+    active = (z != 0).any(dim=1)
+    return torch.where(active, l1_by_row(z), 0.0).sum() / active.sum()
+
+
+@torch.no_grad()
+def l1_by_row(z: Tensor) -> Tensor:
+    r"""Compute :math:`(\lVert z \rVert_1 / \lVert z \rVert_2)^2 / D` for every sample.
+
+    Args:
+        z: outputs (N, D).
+
+    Returns:
+        Values (N,) in [1/D, 1], NaN for rows that are all zero.
+
+    Example:
+        >>> l1_by_row(torch.tensor([[0.0, 1.0], [2.0, 2.0], [0.0, 0.0]]))
+        tensor([0.5000, 1.0000,    nan])
+    """
     z = z.float().abs()
-    peak = z.amax(dim=1, keepdim=True)  # so that no square under- or overflows
-    z = z / torch.where(peak > 0, peak, torch.ones_like(peak))
-    norm = z.norm(dim=1)
-    ratio = z.sum(dim=1) / torch.where(norm > 0, norm, torch.ones_like(norm))
-    return ratio.square().mean() / z.size(1)
+    z = z / z.amax(dim=1, keepdim=True)  # so that no square under- or overflows
+    return (z.sum(dim=1) / z.norm(dim=1)).square() / z.size(1)
 
 
 @torch.no_grad()

@@ -42,9 +42,9 @@ def test_l0_is_the_share_of_non_zeros() -> None:
     assert l0_sparsity(Z).item() == pytest.approx(5 / 12)
 
 
-def test_l1_is_the_mean_ratio_of_norms() -> None:
-    # rows: (7 / 5)^2 / 4, nothing, (3 / sqrt 3)^2 / 4
-    assert l1_sparsity(Z).item() == pytest.approx((0.49 + 0 + 0.75) / 3)
+def test_l1_is_the_mean_ratio_of_norms_over_rows_that_are_not_zero() -> None:
+    # rows: (7 / 5)^2 / 4, left out, (3 / sqrt 3)^2 / 4
+    assert l1_sparsity(Z).item() == pytest.approx((0.49 + 0.75) / 2)
 
 
 def test_collapse_is_counted_by_rows_and_by_outputs() -> None:
