@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this plugin's methods share: a projector, its online probe and the sparsity log."""
+"""What this plugin's methods share: a projector, its online probe and the log of its outputs."""
 
 __all__ = ["JointEmbedding"]
 
@@ -16,7 +16,11 @@ from torch.nn import functional as F
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import BaseMethod, accuracy_at_k
 from solo_plugins.method_settings import JointEmbeddingSettings
+from solo_plugins.rectified_lpjepa.diagnostics import OutputDiagnostics
 from solo_plugins.rectified_lpjepa.sparsity import l0_sparsity, l1_sparsity
+
+# What an epoch's diagnostics are called in the logs, behind `train_` or `val_`.
+_LOGGED = {"l0": "l0_sparsity_metric", "l1": "l1_sparsity_metric"}
 
 
 class JointEmbedding(BaseMethod):
@@ -46,6 +50,8 @@ class JointEmbedding(BaseMethod):
             if settings.add_projector_classifier
             else None
         )
+        self.train_diagnostics = OutputDiagnostics(settings.proj_output_dim)
+        self.val_diagnostics = OutputDiagnostics(settings.proj_output_dim)
         self.no_labels = bool(OmegaConf.select(self.cfg, "data.no_labels", default=False))
         if self.no_labels:
             for classifier in filter(None, (self.classifier, self.projector_classifier)):
@@ -157,7 +163,7 @@ class JointEmbedding(BaseMethod):
         losses = {f"train_{name}_loss": value for name, value in terms.items()}
         self.log_dict({f"train_{self.loss_name}": loss, **losses}, on_epoch=True, sync_dist=True)
         if self.global_step % self.settings.logging_interval == 0:
-            self._log_sparsity(torch.cat(views[: self.num_large_crops]), "train")
+            self._log_sparsity(torch.cat(views[: self.num_large_crops]))
         terms = {name: value.detach() for name, value in terms.items()}
         if self.no_labels:
             return {"loss": loss, **terms}
@@ -178,8 +184,28 @@ class JointEmbedding(BaseMethod):
             self._log_validation(out)
         return out
 
+    def on_train_epoch_start(self) -> None:
+        """Forget the diagnostics of a training epoch that was broken off."""
+        super().on_train_epoch_start()
+        self.train_diagnostics.reset()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the diagnostics of the steps whose sparsity was logged, all of them together."""
+        super().on_train_epoch_end()
+        self._log_diagnostics(self.train_diagnostics, "train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the diagnostics of a validation that was broken off."""
+        super().on_validation_epoch_start()
+        self.val_diagnostics.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Average and log the validation's metrics and its diagnostics."""
+        super().on_validation_epoch_end()
+        self._log_diagnostics(self.val_diagnostics, "val")
+
     def _log_validation(self, out: dict[str, Any]) -> None:
-        self._log_sparsity(out["z"], "val")
+        self.val_diagnostics.update(out["z"])
         metrics = {f"val_{name}": out[name] for name in out if name.startswith("proj_")}
         self.log_dict(metrics, batch_size=len(out["z"]), sync_dist=True)
 
@@ -190,14 +216,28 @@ class JointEmbedding(BaseMethod):
         self.log_dict(metrics, on_epoch=True, sync_dist=True)
         return means["proj_loss"]
 
-    def _log_sparsity(self, z: Tensor, stage: str) -> None:
+    def _log_sparsity(self, z: Tensor) -> None:
+        self.train_diagnostics.update(z)
         metrics: dict[str, Any] = {
-            f"{stage}_l0_sparsity_metric": l0_sparsity(z),
-            f"{stage}_l1_sparsity_metric": l1_sparsity(z),
+            "train_l0_sparsity_metric": l0_sparsity(z),
+            "train_l1_sparsity_metric": l1_sparsity(z),
         }
         if self.target_l0 is not None:
-            metrics[f"{stage}_target_l0"] = self.target_l0
+            metrics["train_target_l0"] = self.target_l0
         self.log_dict(metrics, on_epoch=True, batch_size=len(z), sync_dist=True)
+
+    def _log_diagnostics(self, diagnostics: OutputDiagnostics, stage: str) -> None:
+        if diagnostics.update_count == 0:
+            return  # an epoch of fewer steps than `logging_interval`
+        diagnostics.target = getattr(self, "target", None)
+        metrics: dict[str, Any] = diagnostics.compute()
+        diagnostics.reset()
+        if stage == "train":  # logged step by step
+            metrics = {name: value for name, value in metrics.items() if name not in _LOGGED}
+        elif self.target_l0 is not None:
+            metrics["target_l0"] = self.target_l0
+        metrics = {f"{stage}_{_LOGGED.get(name, name)}": metrics[name] for name in metrics}
+        self.log_dict(metrics, sync_dist=True)
 
     def _generator(self, batch_idx: int) -> torch.Generator:
         """Seed the step's draws, the same on all ranks and again when a run is resumed."""
