@@ -3,6 +3,7 @@
 
 __all__ = ["Features", "describe_outputs", "extract"]
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,15 +11,11 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.distributions import Distribution
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import outputs
-from solo_plugins.rectified_lpjepa.sparsity import (
-    all_zero_rows,
-    dead_outputs,
-    l0_sparsity,
-    l1_sparsity,
-)
+from solo_plugins.rectified_lpjepa.diagnostics import OutputDiagnostics
 
 _BINS = 200
 
@@ -74,32 +71,39 @@ def extract(
     return Features(by_name, torch.cat(targets))
 
 
-def describe_outputs(z: Tensor, target_l0: float | None) -> dict[str, Any]:
+def describe_outputs(
+    z: Tensor, target_l0: float | None, target: Distribution | None = None
+) -> dict[str, Any]:
     """Describe how sparse a network's outputs are and how the active ones are distributed.
 
     Args:
         z: outputs (N, D), finite.
         target_l0: the share of active outputs that the method aimed at, or None if it has no aim.
+        target: the distribution that each output was matched to, or None if there is none.
 
     Returns:
-        ``num_samples``, ``dim``, the shares ``l0``, ``l1``, ``dead_outputs`` and
-        ``all_zero_rows``, ``target_l0``, and a histogram of the values that are not zero. ``l1`` is
-        averaged over the samples that are not all zero, None if there are none.
+        ``num_samples``, ``dim``, all of
+        :class:`~solo_plugins.rectified_lpjepa.diagnostics.OutputDiagnostics`, ``target_l0``, and a
+        histogram of the values that are not zero. What is not defined is None: ``l1`` if all
+        samples are zero, ``marginal_distance`` without a target, ``nhsic`` without two outputs that
+        vary.
 
     Example:
         >>> described = describe_outputs(torch.tensor([[0.0, 2.0], [0.0, 0.0]]), None)
         >>> described["l0"], described["l1"], described["dead_outputs"], described["all_zero_rows"]
         (0.25, 0.5, 0.5, 0.5)
+        >>> described["effective_rank"], described["nhsic"]
+        (1.0, None)
     """
-    active_rows = z[(z != 0).any(dim=1)]
+    diagnostics = OutputDiagnostics(z.size(1), target)
+    diagnostics.update(z)
+    found = {name: value.item() for name, value in diagnostics.compute().items()}
     counts, edges = np.histogram(z[z != 0].numpy(), _BINS)
     return {
         "num_samples": len(z),
         "dim": z.size(1),
-        "l0": float(l0_sparsity(z)),
-        "l1": float(l1_sparsity(active_rows)) if len(active_rows) else None,
-        "dead_outputs": float(dead_outputs(z)),
-        "all_zero_rows": float(all_zero_rows(z)),
+        "marginal_distance": None,
+        **{name: None if math.isnan(value) else value for name, value in found.items()},
         "target_l0": target_l0,
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
     }

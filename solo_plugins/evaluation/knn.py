@@ -111,8 +111,8 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     ]
     result: dict[str, Any] = {"results": [row._asdict() for row in rows]}
     if "projector" in names:
-        target_l0 = getattr(model, "target_l0", None)
-        result["outputs"] = describe_outputs(val.by_name["projector"], target_l0)
+        aims = (getattr(model, name, None) for name in ("target_l0", "target"))
+        result["outputs"] = describe_outputs(val.by_name["projector"], *aims)
     path = pretrained.folder / "knn.json"
     write_result(path, result)
     _print(rows, result.get("outputs"), pretrained.checkpoint, path)

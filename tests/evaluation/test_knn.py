@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
@@ -104,6 +105,10 @@ def test_outputs_are_described_as_numpy_would() -> None:
     assert got["l1"] == pytest.approx(l1.mean())
     assert got["dead_outputs"] == pytest.approx((array == 0).all(0).mean())
     assert got["all_zero_rows"] == pytest.approx((array == 0).all(1).mean())
+    assert got["always_on_outputs"] == pytest.approx((array != 0).all(0).mean())
+    sigma = np.linalg.svd(array - array.mean(0), compute_uv=False)[:7]  # one output is dead
+    assert got["effective_rank"] == pytest.approx(np.exp(entropy(sigma)), rel=1e-5)  # float32
+    assert got["marginal_distance"] is None
     counts, edges = got["histogram"]["counts"], got["histogram"]["edges"]
     assert sum(counts) == (array != 0).sum()
     assert sum(counts[:50]) == ((array > 0) & (array < edges[50])).sum()
@@ -138,6 +143,9 @@ def test_a_run_of_any_method_gets_a_result(
     }  # fmt: skip
     assert result["outputs"]["num_samples"] == 360
     assert result["outputs"]["target_l0"] == target
+    assert (result["outputs"]["marginal_distance"] is None) == (target is None)
+    assert 1 <= result["outputs"]["effective_rank"] <= result["outputs"]["dim"]
+    assert 0 < result["outputs"]["nhsic"] <= 1
 
 
 @pytest.mark.parametrize(
