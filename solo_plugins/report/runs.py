@@ -23,6 +23,18 @@ from solo_plugins.resume import compared
 # Wu et al. (2018), https://arxiv.org/abs/1805.01978
 KNN = {"k": 20, "distance": "cosine", "temperature": 0.07}
 
+# What is known of the projector's outputs, by its name in knn.json, and in the summary.
+_OUTPUTS = {
+    "l0": "val_l0_sparsity_metric",
+    "l1": "val_l1_sparsity_metric",
+    "dead_outputs": "val_dead_outputs",
+    "always_on_outputs": "val_always_on_outputs",
+    "all_zero_rows": "val_all_zero_rows",
+    "effective_rank": "val_effective_rank",
+    "marginal_distance": "val_marginal_distance",
+    "nhsic": "val_nhsic",
+}
+
 
 class Incomplete(Exception):
     """A run that the report cannot use; the text is the reason."""
@@ -32,7 +44,8 @@ class Number(NamedTuple):
     """A measured value.
 
     Args:
-        value: percent for accuracies, else a share in [0, 1] or seconds; NaN if that was measured.
+        value: percent for accuracies, seconds, a share in [0, 1], or in the unit of its column; NaN
+            if that was measured.
         mark: how it was measured if not in the usual way, e.g. ``online``, or an empty string.
     """
 
@@ -185,8 +198,7 @@ def _online(run: Run, summary: dict[str, Any]) -> None:
         "knn_backbone": "val_knn_acc1",
         "online_backbone": "val_acc1",
         "online_projector": "val_proj_acc1",
-        "l0": "val_l0_sparsity_metric",
-        "l1": "val_l1_sparsity_metric",
+        **_OUTPUTS,
     }.items():
         _take(run.numbers, column, summary.get(metric), "online")
 
@@ -218,7 +230,7 @@ def _knn(run: Run, content: dict[str, Any]) -> None:
     outputs = content.get("outputs")
     if outputs is None:
         return
-    for column in ("l0", "l1", "dead_outputs", "all_zero_rows"):
+    for column in _OUTPUTS:
         _take(run.numbers, column, outputs.get(column))
     histogram = outputs.get("histogram")
     if histogram is not None:

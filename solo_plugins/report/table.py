@@ -10,8 +10,8 @@ from solo_plugins.report.rows import Mean, Row
 
 HEADER = (
     "method", "target", "epochs", "seeds", "linear backbone", "linear projector", "kNN backbone",
-    "kNN projector", "l0", "l1", "target l0", "dead outputs", "all-zero rows", "wall time",
-    "config", "commit",
+    "kNN projector", "l0", "l1", "target l0", "dead outputs", "always-on", "all-zero rows",
+    "effective rank", "marginal W2", "nHSIC", "wall time", "config", "commit",
 )  # fmt: skip
 _NOT_RUN = "not run"
 
@@ -23,12 +23,14 @@ def cells(row: Row) -> list[str]:
         row: runs that differ in their seed only.
 
     Returns:
-        A text for each column of ``HEADER``: accuracies in percent, shares in [0, 1], each as mean
-        and sample standard deviation over the seeds; ``not run`` where nothing was measured.
+        A text for each column of ``HEADER``: accuracies in percent, shares and nHSIC in [0, 1],
+        effective ranks in outputs, distances in their unit, each as mean and sample standard
+        deviation over the seeds; ``not run`` where nothing was measured.
     """
     seeds = [str(run.cfg.seed) for run in row.runs]
     accuracies = ("linear_backbone", "linear_projector", "knn_backbone", "knn_projector")
-    shares = ("dead_outputs", "all_zero_rows")
+    shares = ("dead_outputs", "always_on_outputs", "all_zero_rows")
+    distance = _cell(row.mean("marginal_distance"), len(seeds), 3)
     config = str(row.first.cfg.name) + (f" ({row.differs})" if row.differs else "")
     return [
         str(row.first.cfg.method),
@@ -39,6 +41,9 @@ def cells(row: Row) -> list[str]:
         *(_cell(row.mean(column), len(seeds), 3) for column in ("l0", "l1")),
         "none" if row.target is None else _decimals(row.target.l0, 3),
         *(_cell(row.mean(column), len(seeds), 3) for column in shares),
+        _cell(row.mean("effective_rank"), len(seeds), 1),
+        "none" if row.target is None and distance == _NOT_RUN else distance,
+        _cell(row.mean("nhsic"), len(seeds), 3),
         _time(row.mean("seconds"), len(seeds)),
         config,
         ", ".join(sorted({_commit(run.commit) for run in row.runs})),

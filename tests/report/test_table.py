@@ -85,7 +85,8 @@ def test_what_was_not_measured_says_so(run: Callable) -> None:
     missing = {name for name, cell in row.items() if cell == "not run"}
     assert missing == {
         "linear backbone", "linear projector", "kNN backbone", "kNN projector", "l0", "l1",
-        "dead outputs", "all-zero rows", "wall time",
+        "dead outputs", "always-on", "all-zero rows", "effective rank", "marginal W2", "nHSIC",
+        "wall time",
     }  # fmt: skip
     assert row["commit"] == "unknown"
 
@@ -101,6 +102,50 @@ def test_online_values_stand_in_and_are_marked(run: Callable) -> None:
     (row,) = _rows(run("a", summary=summary))
     assert (row["kNN backbone"], row["kNN projector"]) == ("91.50 (online)", "not run")
     assert (row["l0"], row["l1"]) == ("0.400 (online)", "0.200 (online)")
+
+
+NEW = ("always-on", "effective rank", "marginal W2", "nHSIC")
+
+
+def _diagnostics(*values: float) -> dict[str, float]:
+    names = ("always_on_outputs", "effective_rank", "marginal_distance", "nhsic")
+    return dict(zip(names, values, strict=True))
+
+
+def test_diagnostics_have_columns(run: Callable, knn: Callable) -> None:
+    seeds = []
+    for seed, rank in {1: 100.0, 2: 102.0}.items():  # deviations of 1 each, over n - 1: sqrt 2
+        content = knn(90.0, 0.25)
+        content["outputs"] |= _diagnostics(0.125, rank, 0.25, 0.0625)
+        seeds.append(run(f"a-{seed}", config={"seed": seed}, knn=content))
+    (row,) = _rows(*seeds)
+    assert [row[name] for name in NEW] == [
+        "0.125 ± 0.000", "101.0 ± 1.4", "0.250 ± 0.000", "0.062 ± 0.000",
+    ]  # fmt: skip
+
+
+def test_a_knn_json_without_diagnostics_is_still_read(run: Callable, knn: Callable) -> None:
+    (row,) = _rows(run("a", knn=knn(90.0, 0.25)))
+    assert (row["l0"], *[row[name] for name in NEW]) == ("0.250", *["not run"] * 4)
+
+
+@pytest.mark.parametrize(("method", "distance"), [("rectified_lpjepa", "not run"), ("ncl", "none")])
+def test_undefined_diagnostics_are_not_numbers(
+    method: str, distance: str, run: Callable, knn: Callable
+) -> None:
+    content = knn(90.0, 0.25)
+    content["outputs"] |= {"marginal_distance": None, "nhsic": None}
+    (row,) = _rows(run("a", method, knn=content))
+    assert (row["marginal W2"], row["nHSIC"]) == (distance, "not run")
+
+
+def test_online_diagnostics_stand_in_and_are_marked(run: Callable) -> None:
+    logged = {"dead_outputs": 0.0, "all_zero_rows": 0.5, **_diagnostics(0.125, 10.0, 0.25, 0.5)}
+    (row,) = _rows(run("a", summary={f"val_{name}": value for name, value in logged.items()}))
+    assert [row[name] for name in ("dead outputs", "all-zero rows", *NEW)] == [
+        "0.000 (online)", "0.500 (online)", "0.125 (online)", "10.0 (online)", "0.250 (online)",
+        "0.500 (online)",
+    ]  # fmt: skip
 
 
 def test_ways_of_measuring_are_never_mixed(run: Callable, knn: Callable) -> None:
