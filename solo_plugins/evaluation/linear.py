@@ -106,7 +106,7 @@ def linear(cfg: DictConfig) -> LinearResult:
     data.check()
     if cfg.cache_features:
         data = _cached(data, model, hardware)
-        model = without_backbone(model)
+        model = without_backbone(model).train()
     if run.checkpoint is not None:
         check_fits(model, run.checkpoint)
         say(f"Resuming from {run.checkpoint}.")

@@ -171,6 +171,21 @@ def test_cached_features_are_computed_once_for_each_image(
     assert json.loads(result.path.read_text())["augmented"] is False
 
 
+def test_a_classifier_on_cached_features_is_in_training_mode(
+    make_run: Make, linear_cfg: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+    fit = module.fit
+
+    def spy(model: nn.Module, *args: Any, **kwargs: Any) -> dict[str, float]:
+        modes.append(model.classifier.training)
+        return fit(model, *args, **kwargs)
+
+    monkeypatch.setattr(module, "fit", spy)
+    linear(linear_cfg(make_run(), cache_features=True))
+    assert modes == [True]
+
+
 class _Stop(Callback):
     def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
         if trainer.global_step == 3:
