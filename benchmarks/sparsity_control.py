@@ -36,7 +36,12 @@ from solo_plugins.rectified_lpjepa.criterion import Criterion
 from solo_plugins.rectified_lpjepa.settings import Settings
 from solo_plugins.rectified_lpjepa.sparsity import all_zero_rows, dead_outputs, l0_sparsity
 
-OURS = {"threshold_rate": 0.05, "standardize_outputs": True, "sparsity_warmup": 0.7}
+OURS = {
+    "threshold_rate": 0.05,
+    "standardize_outputs": True,
+    "row_floor": 0.25,
+    "sparsity_warmup": 0.9,
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
     "ours": OURS,
@@ -50,10 +55,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "coordinates-averaged": {"coordinate_weight": 0.5, "target_draws": 8},
     "mu-controller": {"mean_shift_rate": 0.05},
     "mu-controller-coordinates": {"mean_shift_rate": 0.05, "coordinate_weight": 0.5},
-    "warm-up": {"sparsity_warmup": 0.7},
+    "warm-up": {"sparsity_warmup": 0.9},
     "thresholds": {"threshold_rate": 0.05},
-    "thresholds-warm-up": {"threshold_rate": 0.05, "sparsity_warmup": 0.7},
+    "thresholds-warm-up": {"threshold_rate": 0.05, "sparsity_warmup": 0.9},
     "thresholds-standardized": {"threshold_rate": 0.05, "standardize_outputs": True},
+    "ours-without-floor": {**OURS, "row_floor": 0.0},
+    "ours-without-warm-up": {**OURS, "sparsity_warmup": 0.0},
+    "ours-without-standardizing": {**OURS, "standardize_outputs": False},
+    "ours-without-thresholds": {**OURS, "threshold_rate": 0.0},
     "ours-coordinates": {**OURS, "coordinate_weight": 0.5},
     "ours-unit-rms": {**OURS, "unit_rms_target": True},
     "ours-rep-relu": {**OURS, "projector_type": "rep_rectified_mlp"},

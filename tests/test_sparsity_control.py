@@ -208,6 +208,13 @@ def test_rep_relu_lets_dead_outputs_learn(make_cfg: Make) -> None:
     assert gradients[1] > 0
 
 
+def test_the_floor_is_a_part_of_the_outputs_that_were_asked_for(make_cfg: Make) -> None:
+    settings = {"target_active_fraction": 0.3, "row_floor": 0.5, "proj_output_dim": 20}
+    model, batch = _model_and_batch(make_cfg, **settings)
+    nn.init.constant_(model.projector[6].bias, -100.0)
+    assert ((model(batch[1][0])["z"] > 0).sum(dim=1) == 3).all()
+
+
 class _Lower(nn.Module):
     def forward(self, a: torch.Tensor) -> torch.Tensor:
         return a - 100

@@ -59,15 +59,18 @@ class ThresholdedReLU(nn.Module):
     share of samples for which the output is active, q the wanted one, :math:`s_d` the output's
     standard deviation and r the rate: an integral controller that comes to rest at the output's
     1 - q quantile. With `standardize` each sample's outputs have mean 0 and variance 1 before, so
-    that no sample is above all thresholds or below.
+    that samples differ less in how many are active. With `floor` a sample of which no more outputs
+    than that are above their thresholds gets all thresholds lowered, by one amount, to where the
+    next output would become active: a continuous function, as ReLU is.
 
     Args:
         num_outputs: D, positive.
         standardize: standardize each sample over its outputs first.
+        floor: the least number of active outputs of a sample, from 0 to D - 1.
         activation: what follows the subtraction; a ReLU by default.
 
     Raises:
-        ValueError: if `num_outputs` is not positive.
+        ValueError: if `num_outputs` is not positive, or `floor` is not below it.
 
     Example:
         >>> relu = ThresholdedReLU(2)
@@ -80,19 +83,29 @@ class ThresholdedReLU(nn.Module):
     spread: Tensor
 
     def __init__(
-        self, num_outputs: int, *, standardize: bool = False, activation: nn.Module | None = None
+        self,
+        num_outputs: int,
+        *,
+        standardize: bool = False,
+        floor: int = 0,
+        activation: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if num_outputs < 1:
             raise ValueError(f"Expected `num_outputs` to be positive but got {num_outputs}.")
-        self.standardize = standardize
+        if not 0 <= floor < num_outputs:
+            raise ValueError(
+                f"Expected `floor` to be from 0 to {num_outputs - 1}, below the number of outputs, "
+                f"but got {floor}."
+            )
+        self.standardize, self.floor = standardize, floor
         self.activation = nn.ReLU() if activation is None else activation
         self.register_buffer("threshold", torch.zeros(num_outputs))
         self.register_buffer("spread", torch.ones(num_outputs))
 
     def extra_repr(self) -> str:
         """Describe the settings in one line."""
-        return f"{len(self.threshold)}, standardize={self.standardize}"
+        return f"{len(self.threshold)}, standardize={self.standardize}, floor={self.floor}"
 
     def forward(self, a: Tensor) -> Tensor:
         """Subtract the thresholds and rectify.
@@ -109,7 +122,11 @@ class ThresholdedReLU(nn.Module):
         if self.training and len(a) > 1:
             spread = a.detach().std(dim=0)
             self.spread.lerp_(spread.to(self.spread.dtype), _MOMENTUM)
-        return self.activation(a - self.threshold)
+        above = a - self.threshold
+        if self.floor:
+            first_below = above.topk(self.floor + 1, dim=-1).values[..., -1:]
+            above = above - first_below.clamp(max=0)
+        return self.activation(above)
 
     @torch.no_grad()
     def adjust(self, z: Tensor, wanted: float, rate: float) -> None:

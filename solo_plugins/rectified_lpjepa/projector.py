@@ -67,18 +67,22 @@ class RectifiedMLP(MLP):
         super().__init__(input_dim, hidden_dim, output_dim)
         self.append(self.rectifier())
 
-    def with_thresholds(self, *, standardize: bool = False) -> Self:
+    def with_thresholds(self, *, standardize: bool = False, floor: int = 0) -> Self:
         """Put a threshold of each output before the last ReLU.
 
         Args:
             standardize: standardize each sample over its outputs first.
+            floor: the least number of active outputs of a sample, from 0 to D - 1.
 
         Returns:
             The same projector.
         """
         outputs: nn.Linear = self[6]  # type: ignore[assignment]
         self[7] = ThresholdedReLU(
-            outputs.out_features, standardize=standardize, activation=self.rectifier()
+            outputs.out_features,
+            standardize=standardize,
+            floor=floor,
+            activation=self.rectifier(),
         )
         return self
 

@@ -4,6 +4,7 @@
 __all__ = ["Settings"]
 
 import dataclasses
+import math
 import warnings
 from typing import ClassVar
 
@@ -30,7 +31,13 @@ _SIGMAS = {"sigma_GN": mu_gn, "sigma_RGN": mu_rgn}
 # How far the share of a given `mean_shift_value` may be from a given `target_active_fraction`:
 # values that were rounded to three digits agree.
 _TOLERANCE = 0.01
-_CONTROLS = ("sparsity_warmup", "mean_shift_rate", "threshold_rate", "standardize_outputs")
+_CONTROLS = (
+    "sparsity_warmup",
+    "mean_shift_rate",
+    "threshold_rate",
+    "standardize_outputs",
+    "row_floor",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,8 @@ class Settings(JointEmbeddingSettings):
         threshold_rate: moves a threshold before the last ReLU, one for each output, to the same
             end; the largest step, in standard deviations of the output; 0 is off.
         standardize_outputs: give each sample's outputs mean 0 and variance 1 before the last ReLU.
+        row_floor: how many outputs of each sample are active at least, as a part, from 0 to 1, of
+            those asked for.
         add_projector_classifier: train an online linear classifier on the outputs too.
         logging_interval: steps between two logs of the sparsity metrics.
 
@@ -94,6 +103,7 @@ class Settings(JointEmbeddingSettings):
     mean_shift_rate: float = 0.0
     threshold_rate: float = 0.0
     standardize_outputs: bool = False
+    row_floor: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,7 +117,7 @@ class Settings(JointEmbeddingSettings):
         for name in ("share_target", "unit_rms_target", "standardize_outputs"):
             flag(name, getattr(self, name))
         number("target_draws", self.target_draws, "a positive integer", integer=True)
-        for name in ("coordinate_weight", "sparsity_warmup"):
+        for name in ("coordinate_weight", "sparsity_warmup", "row_floor"):
             number(name, getattr(self, name), "a number from 0 to 1", low=0, high=1)
         for name in ("mean_shift_rate", "threshold_rate"):
             number(name, getattr(self, name), "a number from 0 to 1", low=0, high=1)
@@ -160,11 +170,20 @@ class Settings(JointEmbeddingSettings):
             A module from (N, input_dim) to (N, proj_output_dim).
         """
         projector = super().projector(input_dim)
-        if isinstance(projector, RectifiedMLP) and (
-            self.threshold_rate or self.standardize_outputs
-        ):
-            return projector.with_thresholds(standardize=self.standardize_outputs)
+        changed = self.threshold_rate or self.standardize_outputs or self.row_floor
+        if isinstance(projector, RectifiedMLP) and changed:
+            return projector.with_thresholds(
+                standardize=self.standardize_outputs, floor=self._floor()
+            )
         return projector
+
+    def _floor(self) -> int:
+        if not self.row_floor:
+            return 0
+        share = float(self.target().active_probability)  # type: ignore[attr-defined]
+        # less than rounding errors above a whole number is that number
+        floor = math.ceil(self.row_floor * share * self.proj_output_dim - 1e-4)
+        return min(floor, self.proj_output_dim - 1)
 
     def _scaled(self, mean_shift: float) -> tuple[float, float]:
         p = float(self.lp_norm_parameter)

@@ -51,6 +51,35 @@ def test_the_gradient_agrees_with_finite_differences(standardize: bool) -> None:
     assert torch.autograd.gradcheck(relu, _draw(6, 5).requires_grad_())
 
 
+@pytest.mark.parametrize("floor", [1, 3])
+def test_every_sample_keeps_its_largest_outputs(floor: int) -> None:
+    relu = ThresholdedReLU(8, floor=floor).eval()
+    a = _draw(40, 8)
+    a[:20] -= 100  # nothing of these is above a threshold
+    relu.threshold.copy_(_draw(8, seed=1) / 10)
+    above = (a - relu.threshold).numpy()
+    wanted = np.maximum(above, 0)
+    for row, values in enumerate(above):
+        if (values > 0).sum() <= floor:  # lowered to where the next one starts
+            wanted[row] = np.maximum(values - np.sort(values)[-floor - 1], 0)
+    np.testing.assert_allclose(relu(a).numpy(), wanted, rtol=1e-12)
+    assert ((relu(a) > 0).sum(dim=1) >= floor).all()
+
+
+def test_the_floors_gradient_agrees_with_finite_differences() -> None:
+    relu = ThresholdedReLU(6, floor=2, standardize=True).eval()
+    relu.threshold.fill_(1.5)
+    a = _draw(8, 6)
+    assert ((F.layer_norm(a, (6,)) > 1.5).sum(dim=1) < 2).any()
+    assert torch.autograd.gradcheck(relu, a.requires_grad_())
+
+
+@pytest.mark.parametrize("floor", [-1, 4])
+def test_a_floor_that_cannot_be_is_refused(floor: int) -> None:
+    with pytest.raises(ValueError, match=rf"`floor` to be from 0 to 3, .* but got {floor}"):
+        ThresholdedReLU(4, floor=floor)
+
+
 def test_the_activation_can_be_another() -> None:
     relu = ThresholdedReLU(3, activation=RepReLU())
     x = torch.full((2, 3), -0.5, requires_grad=True)
@@ -101,4 +130,6 @@ def test_an_empty_layer_is_refused() -> None:
 
 
 def test_the_layer_prints_its_settings() -> None:
-    assert "4, standardize=True" in repr(nn.Sequential(ThresholdedReLU(4, standardize=True)))
+    assert "4, standardize=True, floor=0" in repr(
+        nn.Sequential(ThresholdedReLU(4, standardize=True))
+    )
