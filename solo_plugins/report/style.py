@@ -17,6 +17,9 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#00
 # Baselines are told apart by their shape too.
 MARKERS = ("P", "X", "*", "h", "<", ">", "p", "d", "D", "v", "^", "s")
 
+# Two ways to ask for the same: what differs in these only is one series.
+_SHIFTS = ("method_kwargs.mean_shift_value", "method_kwargs.target_active_fraction")
+
 
 def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """Make a figure that no other part of the program knows of.
@@ -76,7 +79,7 @@ def by_p(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     series: dict[str, list[Row]] = {}
     for row in rows:
         if row.target is not None:
-            key = row.first.identity("seed", "name", "method_kwargs.mean_shift_value")
+            key = row.first.identity("seed", "name", *_SHIFTS)
             series.setdefault(key, []).append(row)
     for members in series.values():
         members.sort(key=lambda row: row.target.loc if row.target else math.nan)
@@ -86,7 +89,7 @@ def by_p(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     every = []
     for label, alike in named.items():
         firsts = [members[0] for members in alike]
-        details = differences(firsts, "method_kwargs.mean_shift_value") if len(alike) > 1 else [""]
+        details = differences(firsts, *_SHIFTS) if len(alike) > 1 else [""]
         every += [
             (f"{label} ({detail})" if detail else label, members)
             for detail, members in zip(details, alike, strict=True)
