@@ -109,7 +109,7 @@ class _Retarget(Callback):
     """Gives the method another target in the middle of training."""
 
     def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-        module.target = Normal(1000.0, 1.0)
+        module.rdm_reg.target = Normal(1000.0, 1.0)
 
 
 def test_marginals_are_measured_against_the_target_of_the_moment(
