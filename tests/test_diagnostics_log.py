@@ -11,9 +11,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from omegaconf import DictConfig
-from torch.distributions import Normal
 
 from solo_plugins import training
+from solo_plugins.rectified_lpjepa.distribution import GeneralizedGaussian
 from solo_plugins.training import Result, pretrain
 
 Make = Callable[..., DictConfig]
@@ -109,7 +109,7 @@ class _Retarget(Callback):
     """Gives the method another target in the middle of training."""
 
     def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-        module.rdm_reg.target = Normal(1000.0, 1.0)
+        module.rdm_reg.target = GeneralizedGaussian(1000.0, 1.0, 2.0)
 
 
 def test_marginals_are_measured_against_the_target_of_the_moment(
