@@ -115,7 +115,8 @@ class _Retarget(Callback):
 def test_marginals_are_measured_against_the_target_of_the_moment(
     make_cfg: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metrics = _pretrain(make_cfg(max_epochs=1), monkeypatch, _Retarget()).metrics
+    cfg = make_cfg(max_epochs=1, optimizer__lr=0.0)  # the outputs stay near 0
+    metrics = _pretrain(cfg, monkeypatch, _Retarget()).metrics
     for stage in ("train", "val"):
         assert metrics[f"{stage}_marginal_distance"] == pytest.approx(1000, rel=0.05)
 
