@@ -171,7 +171,7 @@ def _label(rows: list[Row]) -> None:
         row.label = str(row.first.cfg.method)
         if target is not None:
             dense = "" if target.rectified else "dense, "
-            row.label = f"{dense}p={target.p:g}, μ={target.loc:.4g}"
+            row.label = f"{dense}p={target.p:g}, μ={target.loc:.3g}"
     for same in _alike(rows, lambda row: (row.section, row.label, row.first.cfg.name)):
         for row, differs in zip(same, differences(same), strict=True):
             row.differs = differs

@@ -100,7 +100,7 @@ def _target(row: Row) -> str:
         return "none"
     kind = "" if row.target.rectified else ", dense"
     mode = row.first.cfg.method_kwargs.get("mode_of_sigma", "sigma_GN")
-    return f"p={row.target.p:g}, mu={row.target.loc:.4g}{kind}" + (
+    return f"p={row.target.p:g}, mu={row.target.loc:.3g}{kind}" + (
         "" if mode == "sigma_GN" else f", {mode}"
     )
 

@@ -141,7 +141,7 @@ def _draw_points(panel: Axes, rows: Sequence[Row], points: dict[int, tuple[Mean,
         panel.plot(x, y, linestyle=line, marker=marker, label=label, **look)
         for row, place in zip(members, zip(x, y, strict=True), strict=True):
             if row.target is not None:
-                _annotate(panel, f"μ={row.target.loc:.4g}", place, color)
+                _annotate(panel, f"μ={row.target.loc:.3g}", place, color)
     panel.margins(0.1)
 
 
