@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The projector's last step: a ReLU, plain, with another gradient, or above thresholds."""
 
-__all__ = ["RepReLU", "ThresholdedReLU", "mean_over_processes", "rep_relu"]
+__all__ = ["RepReLU", "ThresholdedReLU", "rep_relu"]
 
 import math
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from solo_plugins.rectified_lpjepa.processes import mean_over_processes
 
 # What the batch's spread adds to the running one, as BatchNorm's statistics in torch.
 _MOMENTUM = 0.1
@@ -155,18 +156,3 @@ class _RepReLU(torch.autograd.Function):
         below = torch.special.ndtr(x)
         density = torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi)
         return grad_outputs[0] * (below + x * density)
-
-
-def mean_over_processes(values: Tensor) -> Tensor:
-    """Average over the processes of `torch.distributed`, if it is initialised.
-
-    Args:
-        values: any shape, the same on all processes; without a gradient.
-
-    Returns:
-        The mean, the same on all processes; `values` may be changed.
-    """
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(values)
-        values = values / dist.get_world_size()
-    return values

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from solo_plugins.pairs import mean_over_pairs
-from solo_plugins.rectified_lpjepa.activation import ThresholdedReLU, mean_over_processes
+from solo_plugins.rectified_lpjepa.activation import ThresholdedReLU
 from solo_plugins.rectified_lpjepa.control import SparsityController
 from solo_plugins.rectified_lpjepa.directions import DIRECTIONS
+from solo_plugins.rectified_lpjepa.processes import mean_over_processes
 from solo_plugins.rectified_lpjepa.rdmreg import RDMReg
 from solo_plugins.rectified_lpjepa.settings import Settings
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The processes that train together, asked for at each call, and their joined batch."""
 
-__all__ = ["gathered", "rank", "world_size"]
+__all__ = ["gathered", "mean_over_processes", "rank", "world_size"]
 
 import torch
 import torch.distributed as dist
@@ -25,3 +25,18 @@ def gathered(views: Tensor) -> Tensor:
     parts = [torch.empty_like(views) for _ in range(world_size())]
     dist.all_gather(parts, views.detach().contiguous())
     return torch.cat(parts, dim=1)
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """Average over the processes of `torch.distributed`, if it is initialised.
+
+    Args:
+        values: any shape, the same on all processes; without a gradient.
+
+    Returns:
+        The mean, the same on all processes; `values` may be changed.
+    """
+    if world_size() == 1:
+        return values
+    dist.all_reduce(values)
+    return values / world_size()

@@ -195,8 +195,14 @@ def test_both_options_are_off_by_default_to_the_last_bit() -> None:
 
 
 def test_without_the_weight_no_outputs_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rdmreg, "coordinate_wasserstein", lambda *_, **__: pytest.fail("sorted"))
-    _module()(_draw(2, N, D).float())
+    calls = []
+    original = rdmreg.coordinate_wasserstein
+    monkeypatch.setattr(
+        rdmreg, "coordinate_wasserstein", lambda *a, **k: calls.append(a) or original(*a, **k)
+    )
+    for weight, expected in ((0.0, 0), (0.3, 1)):
+        _module(coordinate_weight=weight)(_draw(2, N, D).float())
+        assert len(calls) == expected
 
 
 def test_with_the_whole_weight_no_directions_are_drawn() -> None:
