@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from solo_plugins.data import LabelledDataModule
+from solo_plugins.data.module import num_workers
 from solo_plugins.evaluation.features import extract
 
 
@@ -30,9 +31,9 @@ class FeatureDataModule(LabelledDataModule):
     ) -> None:
         # Rows of a tensor are not worth a process.
         cfg = images.cfg.copy()
-        workers, cfg.data.num_workers = cfg.data.num_workers, 0
+        cfg.data.num_workers = 0
         super().__init__(cfg, augment=False)
-        self.images, self.workers = images, workers
+        self.images = images
         self.model, self.device = model.eval(), device
 
     @cached_property
@@ -48,7 +49,9 @@ class FeatureDataModule(LabelledDataModule):
 
     def _features(self, images: Dataset) -> TensorDataset:
         loader = DataLoader(
-            images, batch_size=self.cfg.optimizer.batch_size, num_workers=self.workers
+            images,
+            batch_size=self.cfg.optimizer.batch_size,
+            num_workers=num_workers(self.images.cfg),
         )
         self.model.to(self.device)
         found = extract(self.model, loader, ["backbone"], self.device)

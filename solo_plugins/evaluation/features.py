@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Features of a whole data set, each image going through the network once."""
 
-__all__ = ["Features", "describe_outputs", "extract"]
+__all__ = ["Features", "describe_outputs", "device_for", "extract"]
 
 import math
 from collections.abc import Iterable, Sequence
@@ -30,6 +30,19 @@ class Features(NamedTuple):
 
     by_name: dict[str, Tensor]
     targets: Tensor
+
+
+def device_for(accelerator: str) -> torch.device:
+    """Choose where features are computed.
+
+    Args:
+        accelerator: Lightning's name for it.
+
+    Returns:
+        The GPU, if there is one and it is not the CPU that was asked for.
+    """
+    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
 
 
 @torch.inference_mode()

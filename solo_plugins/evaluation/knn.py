@@ -19,7 +19,7 @@ from solo_plugins.data import LabelledDataModule
 from solo_plugins.data.module import num_workers
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.config import parse_knn_cfg
-from solo_plugins.evaluation.features import describe_outputs, extract
+from solo_plugins.evaluation.features import describe_outputs, device_for, extract
 from solo_plugins.evaluation.pretrained import build
 from solo_plugins.evaluation.results import write_result
 from solo_plugins.framework import hits, nearest_neighbours, vote
@@ -90,9 +90,7 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
             f"Expected `k` to be at most the number of training images, {len(train_set)}, but got "  # type: ignore[arg-type]
             f"{max(cfg.k)}."
         )
-    device = torch.device(
-        "cuda" if cfg.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
-    )
+    device = device_for(cfg.accelerator)
     say(f"Running on {device.type}.")
     model = _placed(model, device, cfg)
     train, val = (

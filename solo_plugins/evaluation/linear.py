@@ -20,6 +20,7 @@ from solo_plugins.data import LabelledDataModule
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.cached import FeatureDataModule, without_backbone
 from solo_plugins.evaluation.config import parse_linear_cfg
+from solo_plugins.evaluation.features import device_for
 from solo_plugins.evaluation.pretrained import Pretrained, build
 from solo_plugins.evaluation.results import write_result
 from solo_plugins.framework import LinearModel, projector_name
@@ -139,8 +140,7 @@ def _model(cfg: DictConfig, pretrained: Pretrained) -> LightningModule:
 def _cached(
     data: LabelledDataModule, model: LightningModule, hardware: Hardware
 ) -> FeatureDataModule:
-    on_gpu = hardware.accelerator != "cpu" and torch.cuda.is_available()
-    features = FeatureDataModule(data, model, torch.device("cuda" if on_gpu else "cpu"))
+    features = FeatureDataModule(data, model, device_for(hardware.accelerator))
     say("Computing the features of all images, once.")
     _ = features.train_set, features.val_set  # now, while the model still has its backbone
     return features
