@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from torchvision.datasets import FakeData
 
 from solo_plugins.data import LabelledDataModule
-from solo_plugins.data.digits import Digits
 from solo_plugins.data.labelled import train_transform
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation import linear as module
@@ -141,49 +140,6 @@ def test_a_frozen_network_keeps_every_bit_and_a_finetuned_one_does_not(
     # a third of the parameters may stand still, those with a gradient of zero
     assert all(same) if not finetune else sum(same) < len(same) / 3
     assert result.path.name == f"{'finetuned' if finetune else 'linear'}-{features}.json"
-
-
-@pytest.mark.parametrize("features", ["backbone", "projector"])
-def test_cached_features_give_the_classifier_of_a_network_that_runs_every_epoch(
-    features: str, make_run: Make, linear_cfg: Make, tmp_path: Path
-) -> None:
-    run = make_run()
-    slow, fast = (  # digits are not augmented: both see the same images in the same order
-        linear(linear_cfg(run, features=features, cache_features=cached, checkpoint__dir=folder))
-        for cached, folder in ((False, str(tmp_path / "slow")), (True, str(tmp_path / "fast")))
-    )
-    wanted, got = (_saved(result.folder)["state_dict"] for result in (slow, fast))
-    assert set(got) == {"classifier.weight", "classifier.bias"}
-    for name, value in got.items():
-        torch.testing.assert_close(value, wanted[name])
-    assert (fast.acc1, fast.acc5) == (slow.acc1, slow.acc5)
-
-
-def test_cached_features_are_computed_once_for_each_image(
-    make_run: Make, linear_cfg: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    forward = Digits.__getitem__
-    monkeypatch.setattr(Digits, "__getitem__", lambda *a: seen.append(a[1]) or forward(*a))
-    cfg = linear_cfg(make_run(), cache_features=True, max_epochs=3)
-    result = linear(cfg)
-    assert len(seen) == 1797
-    assert json.loads(result.path.read_text())["augmented"] is False
-
-
-def test_a_classifier_on_cached_features_is_in_training_mode(
-    make_run: Make, linear_cfg: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    modes = []
-    fit = module.fit
-
-    def spy(model: nn.Module, *args: Any, **kwargs: Any) -> dict[str, float]:
-        modes.append(model.classifier.training)
-        return fit(model, *args, **kwargs)
-
-    monkeypatch.setattr(module, "fit", spy)
-    linear(linear_cfg(make_run(), cache_features=True))
-    assert modes == [True]
 
 
 class _Stop(Callback):
