@@ -161,7 +161,7 @@ def _stamp(run: Run) -> str:
 
 def _order(row: Row) -> tuple:
     target = row.target
-    key = (not target.rectified, target.p, target.loc) if target else ()
+    key = (not target.rectified, target.p, target.held, target.loc) if target else ()
     return (*row.section, target is None, key, row.first.cfg.method, row.first.cfg.name)
 
 
@@ -171,7 +171,8 @@ def _label(rows: list[Row]) -> None:
         row.label = str(row.first.cfg.method)
         if target is not None:
             dense = "" if target.rectified else "dense, "
-            row.label = f"{dense}p={target.p:g}, μ={target.loc:.3g}"
+            held = ", held" if target.held else ""
+            row.label = f"{dense}p={target.p:g}, μ={target.loc:.3g}{held}"
     for same in _alike(rows, lambda row: (row.section, row.label, row.first.cfg.name)):
         for row, differs in zip(same, differences(same), strict=True):
             row.differs = differs

@@ -62,6 +62,7 @@ class Target(NamedTuple):
         sigma: scale, in the unit of the outputs.
         rectified: whether its negative part is moved to zero.
         l0: the share of its draws that are not zero, in closed form.
+        held: whether thresholds hold the outputs at that share.
     """
 
     p: float
@@ -69,6 +70,7 @@ class Target(NamedTuple):
     sigma: float
     rectified: bool
     l0: float
+    held: bool
 
 
 @dataclass
@@ -190,7 +192,14 @@ def _target(cfg: DictConfig) -> Target | None:
         settings = Settings.from_config({str(k): v for k, v in cfg.method_kwargs.items()})
     rectified = settings.target_distribution.startswith("rectified")
     l0 = float(settings.target().active_probability) if rectified else 1.0  # type: ignore[attr-defined]
-    return Target(float(settings.lp_norm_parameter), settings.mu, settings.sigma, rectified, l0)
+    return Target(
+        p=float(settings.lp_norm_parameter),
+        loc=settings.mu,
+        sigma=settings.sigma,
+        rectified=rectified,
+        l0=l0,
+        held=settings.threshold_rate > 0,
+    )
 
 
 def _online(run: Run, summary: dict[str, Any]) -> None:

@@ -101,4 +101,4 @@ def _label(rows: Sequence[Row]) -> str:
     target = rows[0].target
     assert target is not None
     dense = "" if target.rectified else "dense "
-    return f"Rectified LpJEPA, {dense}p = {target.p:g}"
+    return f"Rectified LpJEPA, {dense}p = {target.p:g}{', held' if target.held else ''}"

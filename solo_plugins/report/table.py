@@ -98,7 +98,7 @@ def duration(seconds: float) -> str:
 def _target(row: Row) -> str:
     if row.target is None:
         return "none"
-    kind = "" if row.target.rectified else ", dense"
+    kind = ("" if row.target.rectified else ", dense") + (", held" if row.target.held else "")
     mode = row.first.cfg.method_kwargs.get("mode_of_sigma", "sigma_GN")
     return f"p={row.target.p:g}, mu={row.target.loc:.3g}{kind}" + (
         "" if mode == "sigma_GN" else f", {mode}"

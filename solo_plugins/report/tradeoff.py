@@ -17,6 +17,8 @@ from solo_plugins.report.rows import Mean, Row
 from solo_plugins.report.style import COLORS, MARKERS, by_p, figure, legend, save
 
 _OURS = ("o", "s", "^", "D", "v")  # one for each series of Rectified LpJEPA
+# Where a series' labels are, in points and from which side: lines fall, and two are not to meet.
+_PLACES = (((-7, -13), "right"), ((7, 6), "left"), ((7, -13), "left"), ((-7, 7), "right"))
 # The first of these that most rows have is shown, in the way that most rows have it measured.
 _ACCURACIES = {
     "backbone": [
@@ -141,15 +143,15 @@ def _draw_points(panel: Axes, rows: Sequence[Row], points: dict[int, tuple[Mean,
         panel.plot(x, y, linestyle=line, marker=marker, label=label, **look)
         for row, place in zip(members, zip(x, y, strict=True), strict=True):
             if row.target is not None:
-                _annotate(panel, f"μ={row.target.loc:.3g}", place, color)
+                _annotate(panel, f"μ={row.target.loc:.3g}", place, index, color)
     panel.margins(0.1)
 
 
-def _annotate(panel: Axes, text: str, place: tuple[float, float], color: str) -> None:
+def _annotate(panel: Axes, text: str, place: tuple[float, float], series: int, color: str) -> None:
     halo = [withStroke(linewidth=3, foreground="white")]
-    panel.annotate(
-        text, place, (6, 6), textcoords="offset points", color=color, fontsize=9, path_effects=halo
-    )
+    offset, side = _PLACES[series % len(_PLACES)]
+    style: dict[str, Any] = {"color": color, "fontsize": 9, "path_effects": halo}
+    panel.annotate(text, place, offset, textcoords="offset points", ha=side, **style)
 
 
 def _columns(points: dict[int, tuple[Mean, Mean]], rows: Sequence[Row]) -> tuple[list[float], ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs that differ in the share that they ask for are one line of a picture."""
+"""What is one line of a picture: runs that differ in the share that they ask for; and its name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 from solo_plugins.report.rows import group
 from solo_plugins.report.runs import read_run
 from solo_plugins.report.style import by_p
+from solo_plugins.report.table import cells
 
 Run = Callable[..., Path]
 
@@ -29,3 +30,16 @@ def test_runs_of_one_p_are_one_series_by_mu(asked: bool, run: Run) -> None:
     ((_, members),) = by_p(rows)
     shares = [row.target.l0 for row in members if row.target]
     assert shares == pytest.approx([0.05, 0.1, 0.5], abs=1e-4)
+
+
+def test_runs_whose_share_is_held_are_named_so(run: Run) -> None:
+    held = {"proj_hidden_dim": 8, "proj_output_dim": 8, "threshold_rate": 0.05, "row_floor": 0.25}
+    run_of = {
+        "plain": run("plain", mu=-1.0),
+        "held": run("held", config={"method_kwargs": {**held, "mean_shift_value": -1.0}}),
+    }
+    rows, _ = group([read_run(folder) for folder in run_of.values()])
+    assert {row.label for row in rows} == {"p=1, μ=-1", "p=1, μ=-1, held"}
+    assert {cells(row)[1] for row in rows} == {"p=1, mu=-1", "p=1, mu=-1, held"}
+    labels = {label for label, _ in by_p(rows)}
+    assert labels == {"Rectified LpJEPA, p = 1", "Rectified LpJEPA, p = 1, held"}
