@@ -11,10 +11,14 @@ from omegaconf import DictConfig
 from timm.optim import Lars
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import LRScheduler
 
 from solo_plugins.errors import one_of
-from solo_plugins.framework.schedule import LinearWarmupCosineAnnealingLR
+from solo_plugins.framework.schedule import (
+    CosineAnnealingLR,
+    LinearWarmupCosineAnnealingLR,
+    MultiStepLR,
+)
 
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 _SCHEDULERS = ("warmup_cosine", "cosine", "step", "none")
@@ -66,7 +70,8 @@ def build_scheduler(
     """Build the learning-rate schedule that main's ``configure_optimizers`` would.
 
     Args:
-        optimizer: the optimizer to schedule; a group with a true ``static_lr`` keeps its rate.
+        optimizer: the optimizer to schedule; a group with a true ``static_lr`` keeps its base rate
+            from the second step on.
         cfg: the configuration; ``scheduler`` and ``max_epochs`` are read.
         rates: the warm-up's first rate and the cosine's last.
         steps_per_epoch: asked for the number of optimizer steps in an epoch if it matters.
@@ -96,7 +101,6 @@ def build_scheduler(
             max_epochs=cfg.max_epochs * unit,
             warmup_start_lr=rates[0],
             eta_min=rates[1],
-            static_groups=[i for i, g in enumerate(optimizer.param_groups) if g.get("static_lr")],
         )
     return {"scheduler": scheduler, "interval": interval}
 

@@ -1,13 +1,36 @@
 # SPDX-License-Identifier: MIT
-"""Linear warm-up followed by a cosine, the schedule of solo-learn's `warmup_cosine`."""
+"""solo-learn's schedules, of which groups with a true `static_lr` are left out."""
 
-__all__ = ["LinearWarmupCosineAnnealingLR"]
+__all__ = ["CosineAnnealingLR", "LinearWarmupCosineAnnealingLR", "MultiStepLR"]
 
 import math
-from collections.abc import Collection
 
-from torch.optim import Optimizer
+from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+
+
+class MultiStepLR(lr_scheduler.MultiStepLR):
+    """torch's, but for static groups."""
+
+    def get_lr(self) -> list[float]:
+        """Compute the rate of each group for the present step.
+
+        Returns:
+            One learning rate for each of the optimizer's groups.
+        """
+        return _leave_out_static(self, super().get_lr())
+
+
+class CosineAnnealingLR(lr_scheduler.CosineAnnealingLR):
+    """torch's, but for static groups."""
+
+    def get_lr(self) -> list[float]:
+        """Compute the rate of each group for the present step.
+
+        Returns:
+            One learning rate for each of the optimizer's groups.
+        """
+        return _leave_out_static(self, super().get_lr())
 
 
 class LinearWarmupCosineAnnealingLR(LRScheduler):
@@ -25,7 +48,6 @@ class LinearWarmupCosineAnnealingLR(LRScheduler):
         warmup_start_lr: :math:`s`, where the warm-up starts.
         eta_min: :math:`m`, where the cosine ends.
         last_epoch: the index of the last step when resuming by hand.
-        static_groups: indexes of groups that keep their base rate.
 
     Example:
         >>> import torch
@@ -49,14 +71,11 @@ class LinearWarmupCosineAnnealingLR(LRScheduler):
         warmup_start_lr: float = 0.0,
         eta_min: float = 0.0,
         last_epoch: int = -1,
-        *,
-        static_groups: Collection[int] = (),
     ) -> None:
         self.warmup_epochs = warmup_epochs
         self.max_epochs = max_epochs
         self.warmup_start_lr = warmup_start_lr
         self.eta_min = eta_min
-        self.static_groups = sorted(static_groups)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -65,10 +84,7 @@ class LinearWarmupCosineAnnealingLR(LRScheduler):
         Returns:
             One learning rate for each of the optimizer's groups.
         """
-        return [
-            base if index in self.static_groups else self._scheduled(base)
-            for index, base in enumerate(self.base_lrs)
-        ]
+        return _leave_out_static(self, [self._scheduled(base) for base in self.base_lrs])
 
     def _scheduled(self, base: float) -> float:
         step, warmup = self.last_epoch, self.warmup_epochs
@@ -76,3 +92,16 @@ class LinearWarmupCosineAnnealingLR(LRScheduler):
             return self.warmup_start_lr + step * (base - self.warmup_start_lr) / max(warmup - 1, 1)
         progress = (step - warmup) / max(self.max_epochs - warmup, 1)
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _leave_out_static(schedule: LRScheduler, rates: list[float]) -> list[float]:
+    """Give groups with a true ``static_lr`` their base rate.
+
+    As on main, where the first ``step()`` puts that right: the very first rate is the schedule's.
+    """
+    if schedule.last_epoch == 0:
+        return rates
+    return [
+        group["initial_lr"] if group.get("static_lr") else rate
+        for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True)
+    ]

@@ -163,9 +163,27 @@ def test_schedule_is_solo_learn_mains() -> None:
         assert mine == pytest.approx(other)
 
 
-def test_static_groups_keep_their_rate() -> None:
+@pytest.mark.parametrize("name", ["warmup_cosine", "cosine", "step"])
+def test_static_groups_keep_their_rate_after_the_first_step(name: str) -> None:
+    # On main it has it from the first call of the schedule's step() on.
+    cfg = _cfg()
+    cfg.scheduler.update({"name": name, "lr_decay_steps": [2, 4]})
+
+    def make(optimizer: torch.optim.Optimizer) -> Any:
+        optimizer.param_groups[1]["static_lr"] = True
+        return build_scheduler(optimizer, cfg, rates=(0.01, 0.0), steps_per_epoch=lambda: 3.0)[
+            "scheduler"
+        ]
+
+    rates = _rates(make, 8)
+    assert rates[0] == pytest.approx([0.01, 0.01] if name == "warmup_cosine" else [0.3, 0.1])
+    assert [rate[1] for rate in rates[1:]] == [0.1] * 7
+    assert rates[7][0] < 0.3
+
+
+def test_a_schedule_of_static_groups_is_saved_as_plain_values() -> None:
     groups = [{"params": [_parameters()[0]]}, {"params": [_parameters()[1]], "static_lr": True}]
     optimizer = torch.optim.SGD(groups, lr=0.3)
     made = build_scheduler(optimizer, _cfg(), rates=(0.0, 0.0), steps_per_epoch=lambda: 3.0)
     assert (made["interval"], made["scheduler"].max_epochs) == ("step", 30)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.0, 0.3]
+    assert not any(callable(value) for value in made["scheduler"].state_dict().values())
