@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from solo_plugins.framework.arguments import constructor_arguments, parser_defaults
 from solo_plugins.framework.backbones import timm_backbones, timm_factory
 from solo_plugins.framework.defaults import fill_base_defaults, fill_momentum_defaults
-from solo_plugins.framework.hooks import add_gradient_clipping, add_momentum_hooks
+from solo_plugins.framework.hooks import adapt, fix_prototypes
 from solo_plugins.framework.knn import repaired_knn
 from solo_plugins.framework.optimizer import build_optimizer, build_scheduler
 from solo_plugins.framework.release import import_solo
@@ -276,6 +276,8 @@ def _bridge(legacy: type) -> type:
         def __init__(self, cfg: DictConfig) -> None:
             cfg = self.add_and_assert_specific_cfg(cfg)
             super().__init__(cfg=cfg, **constructor_arguments(cfg, legacy, shared=_SHARED))
+            if legacy.__name__ == "SwAV":
+                fix_prototypes(self.prototypes)
 
         @staticmethod
         def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
@@ -288,10 +290,7 @@ def _bridge(legacy: type) -> type:
             legacy.validation_epoch_end(self, self.validation_step_outputs)
             self.validation_step_outputs.clear()
 
-    if momentum:
-        add_momentum_hooks(Bridged, legacy)
-    if "clip_gradients" in vars(legacy):
-        add_gradient_clipping(Bridged, legacy)
+    adapt(Bridged, legacy, momentum=momentum)
     Bridged.__name__ = Bridged.__qualname__ = legacy.__name__
     return Bridged
 

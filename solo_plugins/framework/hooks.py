@@ -1,22 +1,43 @@
 # SPDX-License-Identifier: MIT
-"""Hooks that the PyPI release's methods need under Lightning 2."""
+"""What single methods of the PyPI release need to run under Lightning 2 and be as on main."""
 
-__all__ = ["add_gradient_clipping", "add_momentum_hooks"]
+__all__ = ["adapt", "fix_prototypes"]
 
 from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import nn
 from torch.optim import Optimizer
 
 
-def add_momentum_hooks(bridged: type, legacy: Any) -> None:
-    """Adapt the update of the momentum branch to Lightning 2, to main and to resuming.
+def adapt(bridged: type, legacy: Any, *, momentum: bool) -> None:
+    """Give a bridged class the hooks that its method needs.
 
     Args:
-        bridged: the class that gets the hooks.
+        bridged: the class.
         legacy: the release's method that it stands in front of.
+        momentum: whether the method has a momentum branch.
     """
+    if momentum:
+        _add_momentum_hooks(bridged, legacy)
+    if "clip_gradients" in vars(legacy):
+        _add_gradient_clipping(bridged, legacy)
+
+
+def fix_prototypes(prototypes: nn.Module) -> None:
+    """Give SwAV's prototypes length 1, as on main and in the paper; the release trains lengths.
+
+    Args:
+        prototypes: a linear layer with torch's weight normalisation.
+    """
+    length: nn.Parameter = prototypes.weight_g  # type: ignore[assignment]
+    nn.init.ones_(length)
+    length.requires_grad_(False)
+
+
+def _add_momentum_hooks(bridged: type, legacy: Any) -> None:
+    """Adapt the update of the momentum branch to Lightning 2, to main and to resuming."""
 
     def set_tau(method: Any) -> None:
         # From the step, as tau is in no checkpoint, and over the steps that will be made: the
@@ -36,13 +57,8 @@ def add_momentum_hooks(bridged: type, legacy: Any) -> None:
     bridged.on_train_batch_end = on_train_batch_end  # type: ignore[attr-defined]
 
 
-def add_gradient_clipping(bridged: type, legacy: Any) -> None:
-    """Keep DINO's ``clip_gradients(value)`` and Lightning's hook of the same name apart.
-
-    Args:
-        bridged: the class that gets the hook.
-        legacy: the release's method that it stands in front of.
-    """
+def _add_gradient_clipping(bridged: type, legacy: Any) -> None:
+    """Keep DINO's ``clip_gradients(value)`` and Lightning's hook of the same name apart."""
 
     def clip_gradients(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(optimizer, Optimizer | LightningOptimizer):

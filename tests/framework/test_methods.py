@@ -63,6 +63,17 @@ def test_unknown_setting_of_a_bridged_method_is_named(
 
 
 @pytest.mark.usefixtures("lightning_quiet")
+def test_swavs_prototypes_keep_length_one(
+    make_cfg: Callable[..., DictConfig], methods: dict
+) -> None:
+    cfg, _ = parse_cfg(_cfg(make_cfg, "swav"))
+    model = methods["swav"](cfg)
+    directions = model.prototypes(torch.eye(8))  # (D, prototypes)
+    torch.testing.assert_close(directions.norm(dim=0), torch.ones(16))
+    trained = {name for name, weight in model.prototypes.named_parameters() if weight.requires_grad}
+    assert trained == {"weight_v"}
+
+
 @pytest.mark.parametrize("method", ["vicreg", "byol", "simclr", "dino", "swav"])
 def test_method_trains_and_validates(method: str, make_cfg: Callable[..., DictConfig]) -> None:
     cfg = _cfg(make_cfg, method, knn_eval__enabled=True, checkpoint__enabled=False, max_epochs=1)
