@@ -10,6 +10,8 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 from torch.optim import Optimizer
 
+from solo_plugins.framework.joined import add_joined_step
+
 
 def adapt(bridged: type, legacy: Any, *, momentum: bool) -> None:
     """Give a bridged class the hooks that its method needs.
@@ -23,6 +25,7 @@ def adapt(bridged: type, legacy: Any, *, momentum: bool) -> None:
         _add_momentum_hooks(bridged, legacy)
     if "clip_gradients" in vars(legacy):
         _add_gradient_clipping(bridged, legacy)
+    add_joined_step(bridged, legacy)
 
 
 def fix_prototypes(prototypes: nn.Module) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """solo-learn's loss functions, with one signature and one meaning on both releases."""
 
-__all__ = ["simclr_loss", "vicreg_loss"]
+__all__ = ["distributed", "gathered", "simclr_loss", "vicreg_loss"]
 
 import torch
 import torch.distributed as dist
@@ -46,7 +46,7 @@ def vicreg_loss(
     with torch.autocast(first.device.type, enabled=False):
         first, second = first.float(), second.float()
         if not _MAIN:  # main gathers by itself
-            first, second = _gathered(first), _gathered(second)
+            first, second = gathered(first), gathered(second)
         return vicreg_loss_func(
             first,
             second,
@@ -77,21 +77,30 @@ def simclr_loss(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
     with torch.autocast(first.device.type, enabled=False):
         first, second = first.float(), second.float()
         if not _MAIN:
-            return simclr_loss_func(_gathered(first), _gathered(second), temperature=temperature)
-        rank = dist.get_rank() if _distributed() else 0
+            return simclr_loss_func(gathered(first), gathered(second), temperature=temperature)
+        rank = dist.get_rank() if distributed() else 0
         indexes = torch.arange(len(first), device=first.device) + rank * len(first)
         return simclr_loss_func(
             torch.cat((first, second)), indexes=indexes.repeat(2), temperature=temperature
         )
 
 
-def _distributed() -> bool:
+def distributed() -> bool:
+    """Tell whether there are other processes."""
     return dist.is_available() and dist.is_initialized()
 
 
-def _gathered(z: Tensor) -> Tensor:
-    """Join the (N, D) of all processes; the release's own `gather` loses the others' gradients."""
-    if not _distributed():
+def gathered(z: Tensor) -> Tensor:
+    """Join the outputs of all processes; the release's own `gather` loses the others' gradients.
+
+    Args:
+        z: outputs (N, D), as many on each process.
+
+    Returns:
+        Outputs (processes x N, D) in the order of the ranks, the same on all of them; `z` if there
+        is one process.
+    """
+    if not distributed():
         return z
     whole = z.new_zeros(dist.get_world_size(), *z.shape)
     whole[dist.get_rank()] = z
