@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Lightning callbacks of a pretraining run."""
 
-__all__ = ["RunFolder", "StopOnNonFinite"]
+__all__ = ["Resumable", "RunFolder", "StopOnNonFinite"]
 
 import json
 import time
@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_warn
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -80,6 +81,78 @@ class StopOnNonFinite(Callback):
             f"{steps[name]}. The last good checkpoint is {kept or 'none, no epoch was finished'}. "
             "A lower `optimizer.lr` or `precision: 32-true` may help."
         )
+
+
+class Resumable(Callback):
+    """Makes checkpoints that a run can go on from, whatever its method does.
+
+    SwAV registers its queue when training starts: a new model has no place for a saved one, and
+    would empty it. Such late buffers are saved apart and put back. On solo-learn's main SimSiam's
+    schedule holds a function, and with it a copy of the optimizer: what is no value is left out.
+    """
+
+    _KEY = "late_buffers"
+
+    def __init__(self) -> None:
+        self._early: set[str] = set()
+        self._saved: dict[str, Tensor] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Note what a new model has.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the method.
+            stage: Lightning's.
+        """
+        self._early = set(pl_module.state_dict())
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Set late buffers apart and leave out functions.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the method.
+            checkpoint: changed in place.
+        """
+        weights = checkpoint["state_dict"]
+        late = [name for name in weights if name not in self._early]
+        checkpoint[self._KEY] = {name: weights.pop(name) for name in late}
+        for schedule in checkpoint.get("lr_schedulers", []):
+            for name in [name for name, value in schedule.items() if callable(value)]:
+                del schedule[name]
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the late buffers until there is a place for them.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the method.
+            checkpoint: a loaded one.
+        """
+        self._saved = dict(checkpoint.get(self._KEY, {}))
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put late buffers back, once.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the method.
+        """
+        for name, value in self._saved.items():
+            buffer = pl_module.get_buffer(name)
+            if buffer.shape == value.shape:
+                buffer.copy_(value)
+            else:
+                rank_zero_warn(
+                    f"The checkpoint's `{name}` of {tuple(value.shape)} does not fit one of "
+                    f"{tuple(buffer.shape)}, of another number of processes: it is filled anew."
+                )
+        self._saved = {}
 
 
 class RunFolder(Callback):

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from solo_plugins.callbacks import RunFolder, StopOnNonFinite
+from solo_plugins.callbacks import Resumable, RunFolder, StopOnNonFinite
 from solo_plugins.config import parse_cfg
 from solo_plugins.data import PretrainDataModule
 from solo_plugins.framework import METHODS
@@ -91,6 +91,7 @@ def _callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
     callbacks: list[Callback] = [
         RunFolder(run.folder, cfg),
         StopOnNonFinite(cfg.get("log_every_n_steps") or 50, skip=unlabelled),
+        Resumable(),
         LearningRateMonitor(logging_interval="step"),
     ]
     return [*callbacks, *checkpoint_callbacks(cfg, run)]
