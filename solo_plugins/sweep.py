@@ -29,6 +29,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from solo_plugins.errors import ConfigurationError, NonFiniteLossError
+from solo_plugins.trainer import say
 
 _OUTCOME = "outcome.json"
 
@@ -80,7 +81,7 @@ class SweepReport(Callback):
             config: hydra's configuration of the job.
         """
         if sweeping():
-            _say(f"Run #{config.hydra.job.num} of the sweep: {self._overrides(config)}")
+            say(f"Run #{config.hydra.job.num} of the sweep: {self._overrides(config)}")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Leave what became of a job, and do not let hydra stop at a failed one.
@@ -99,7 +100,7 @@ class SweepReport(Callback):
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
             if not isinstance(error, ConfigurationError | NonFiniteLossError):
                 traceback.print_exception(error)
-            _say(f"error: {outcome}")
+            say(f"error: {outcome}")
         folder = Path(config.hydra.runtime.output_dir)
         _write(folder / _OUTCOME, {"sweep": self._sweep, **outcome._asdict()})
 
@@ -120,7 +121,7 @@ class SweepReport(Callback):
         total = f"Sweep: {len(outcomes)} runs, {len(failed)} failed"
         if failed:
             raise SystemExit("\n".join([f"{total}:", *(f"  {outcome}" for outcome in failed)]))
-        _say(f"{total}.")
+        say(f"{total}.")
 
     def _overrides(self, config: DictConfig) -> str:
         """Write what sets a run apart from the others, or all overrides if nothing is swept."""
@@ -220,8 +221,3 @@ def _end_wandb() -> None:
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         wandb.finish()
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    print(line, flush=True)
