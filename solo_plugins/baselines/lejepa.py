@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
+from torch.distributions import Normal
 
 from solo_plugins.baselines.sigreg import SIGReg
 from solo_plugins.joint_embedding import JointEmbedding
@@ -74,6 +75,7 @@ class LeJEPA(JointEmbedding):
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
+        self.target = Normal(0.0, 1.0)  # of one output, for the diagnostics
         self.sigreg = SIGReg(
             self.settings.num_projections,
             num_knots=self.settings.num_knots,

@@ -4,7 +4,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -19,6 +21,7 @@ from solo_plugins.data import PretrainDataModule
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework.losses import simclr_loss, vicreg_loss
 from solo_plugins.rectified_lpjepa.method import RectifiedLpJEPA
+from solo_plugins.rectified_lpjepa.projector import MLP
 from solo_plugins.training import pretrain
 
 Make = Callable[..., DictConfig]
@@ -147,6 +150,24 @@ def test_a_run_without_a_target_logs_its_sparsity_and_reports_no_target(
     assert "the target has" not in printed
     assert {"train_ncl_loss_epoch", "val_l1_sparsity_metric", "val_proj_acc1"} <= set(metrics)
     assert not any("target" in name for name in metrics)
+
+
+def test_lejepas_outputs_are_compared_with_the_standard_normal(
+    make_cfg: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    forward = MLP.forward
+
+    def keep(self: MLP, x: torch.Tensor) -> torch.Tensor:
+        seen.append(forward(self, x))
+        return seen[-1]
+
+    monkeypatch.setattr(MLP, "forward", keep)
+    metrics = pretrain(make_cfg("lejepa", max_epochs=1, checkpoint__enabled=False)).metrics
+    z = torch.cat(seen[-2:]).double().numpy()  # two validation batches end the run
+    quantiles = scipy.stats.norm.ppf((np.arange(len(z)) + 0.5) / len(z))
+    wanted = np.sqrt(((np.sort(z, axis=0) - quantiles[:, None]) ** 2).mean(axis=0)).mean()
+    assert metrics["val_marginal_distance"] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_run_without_labels_trains(make_cfg: Make, tmp_path: Any) -> None:
