@@ -3,6 +3,7 @@
 
 __all__ = ["MLP", "PROJECTORS", "RectifiedMLP", "RepRectifiedMLP"]
 
+from collections import OrderedDict
 from typing import ClassVar
 
 from torch import nn
@@ -42,6 +43,19 @@ class MLP(nn.Sequential):
             nn.ReLU(),
             nn.Linear(hidden_dim, output_dim),
         )
+
+    def __getitem__(self, idx: slice | int) -> nn.Module:  # type: ignore[override]
+        """Return a layer or, for a slice, some layers as a plain ``nn.Sequential``.
+
+        Args:
+            idx: as of a list; ``projector[:-1]`` is what comes before the last ReLU.
+
+        Returns:
+            The layers themselves, not copies.
+        """
+        if isinstance(idx, slice):
+            return nn.Sequential(OrderedDict(list(self._modules.items())[idx]))  # type: ignore[arg-type]
+        return super().__getitem__(idx)
 
 
 class RectifiedMLP(MLP):
