@@ -5,5 +5,9 @@ from solo_plugins.framework.release import release
 
 collect_ignore = [
     f"solo_plugins/framework/{name}.py"
-    for name in (("bridge", "dali_bridge") if release() == "main" else ("native", "dali_native"))
+    for name in (
+        ("bridge", "dali_bridge", "hooks", "joined")
+        if release() == "main"
+        else ("native", "dali_native")
+    )
 ]
