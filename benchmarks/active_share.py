@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from solo_plugins import register
 from solo_plugins.data import LabelledDataModule, PretrainDataModule
+from solo_plugins.evaluation.features import extract
 from solo_plugins.evaluation.pretrained import build, find_pretrained
 from solo_plugins.rectified_lpjepa.sparsity import l0_sparsity
 
@@ -86,10 +87,10 @@ def _of_crops(
     return {mode: float(torch.stack(shares).mean()) for mode, shares in found.items()}
 
 
-@torch.no_grad()
 def _of_images(model: LightningModule, data: Any, images: int, cfg: DictConfig) -> float:
     loader = DataLoader(_some(data, images), cfg.optimizer.batch_size)
-    return float(l0_sparsity(torch.cat([model(batch)["z"] for batch, _ in loader])))
+    found = extract(model, loader, ["projector"], torch.device("cpu"))
+    return float(l0_sparsity(found.by_name["projector"]))
 
 
 def _cell(share: float | None) -> str:

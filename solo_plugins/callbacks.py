@@ -98,14 +98,14 @@ class Resumable(Callback):
         self._saved: dict[str, Tensor] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Note what a new model has.
+        """Note which buffers a new model has.
 
         Args:
             trainer: the trainer.
             pl_module: the method.
             stage: Lightning's.
         """
-        self._early = set(pl_module.state_dict())
+        self._early = {name for name, _ in pl_module.named_buffers()}
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -117,8 +117,8 @@ class Resumable(Callback):
             pl_module: the method.
             checkpoint: changed in place.
         """
-        weights = checkpoint["state_dict"]
-        late = [name for name in weights if name not in self._early]
+        weights, buffers = checkpoint["state_dict"], dict(pl_module.named_buffers())
+        late = [name for name in buffers if name in weights and name not in self._early]
         checkpoint[self._KEY] = {name: weights.pop(name) for name in late}
         for schedule in checkpoint.get("lr_schedulers", []):
             for name in [name for name, value in schedule.items() if callable(value)]:

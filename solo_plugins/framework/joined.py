@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from solo_plugins.framework.losses import distributed, gathered
@@ -61,7 +60,7 @@ def _simclr(method: Any, out: dict[str, Any], batch: Sequence[Any]) -> Tensor:
     indexes, _, targets = batch
     views = [gathered(method.projector(feats)) for feats in out["feats"]]
     # What two crops have in common whose outputs belong together.
-    keys = _joined(targets if method.supervised else indexes)
+    keys = gathered(targets if method.supervised else indexes)
     positive = method.gen_extra_positives_gt(keys)
     if method.multicrop:
         negative = (~positive).fill_diagonal_(False)
@@ -75,12 +74,6 @@ def _simclr(method: Any, out: dict[str, Any], batch: Sequence[Any]) -> Tensor:
     metrics = {"train_nce_loss": loss, "train_n_positives": number}
     method.log_dict(metrics, on_epoch=True, sync_dist=True)
     return loss + out["loss"]
-
-
-def _joined(keys: Tensor) -> Tensor:
-    parts = [torch.empty_like(keys) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, keys.contiguous())
-    return torch.cat(parts)
 
 
 _STEPS: dict[str, _Step] = {"VICReg": _vicreg, "SimCLR": _simclr}

@@ -91,13 +91,13 @@ def distributed() -> bool:
 
 
 def gathered(z: Tensor) -> Tensor:
-    """Join the outputs of all processes; the release's own `gather` loses the others' gradients.
+    """Join the rows of all processes; the release's own `gather` loses the others' gradients.
 
     Args:
-        z: outputs (N, D), as many on each process.
+        z: rows (N, ...), as many on each process.
 
     Returns:
-        Outputs (processes x N, D) in the order of the ranks, the same on all of them; `z` if there
+        Rows (processes x N, ...) in the order of the ranks, the same on all of them; `z` if there
         is one process.
     """
     if not distributed():

@@ -53,9 +53,7 @@ class MLP(nn.Sequential):
         Returns:
             The layers themselves, not copies.
         """
-        if isinstance(idx, slice):
-            return nn.Sequential(OrderedDict(list(self._modules.items())[idx]))  # type: ignore[arg-type]
-        return super().__getitem__(idx)
+        return nn.Sequential(OrderedDict(self._modules))[idx]  # type: ignore[arg-type]
 
 
 class RectifiedMLP(MLP):
