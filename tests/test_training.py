@@ -87,7 +87,7 @@ class _Stop(Callback):
             raise RuntimeError("killed")
 
 
-_CONTROLS = {"sparsity_warmup": 0.7, "mean_shift_rate": 0.1, "threshold_rate": 0.1}
+_CONTROLS = {"sparsity_warmup": 0.7, "threshold_rate": 0.1}
 
 
 @pytest.mark.parametrize(

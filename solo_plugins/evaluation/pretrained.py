@@ -174,8 +174,9 @@ def _settings(pretrained: Pretrained, cfg: DictConfig) -> DictConfig:
     OmegaConf.set_struct(settings, False)
     settings.knn_eval.enabled = False
     own = getattr(METHODS.get(settings.method), "settings_class", None)
-    if own is not None and pretrained.source is not None and pretrained.source.name == _FOREIGN:
-        # The reference fills in settings of its own logs, that no weight depends on.
+    if own is not None:
+        # No weight depends on settings that the reference has for its own logs, nor on those that
+        # earlier commits of this plugin had.
         known = {field.name for field in dataclasses.fields(own)}
         given = settings.method_kwargs
         settings.method_kwargs = {name: given[name] for name in given if name in known}

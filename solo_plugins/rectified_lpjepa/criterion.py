@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The loss of Rectified LpJEPA and what controls its target, without a framework."""
+"""The loss of Rectified LpJEPA and its sparsity control, without a framework."""
 
 __all__ = ["Criterion"]
 
@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from solo_plugins.pairs import mean_over_pairs
 from solo_plugins.rectified_lpjepa.activation import ThresholdedReLU
-from solo_plugins.rectified_lpjepa.control import SparsityController
+from solo_plugins.rectified_lpjepa.control import scheduled_active_fraction
 from solo_plugins.rectified_lpjepa.directions import DIRECTIONS
-from solo_plugins.rectified_lpjepa.processes import mean_over_processes
 from solo_plugins.rectified_lpjepa.rdmreg import RDMReg
 from solo_plugins.rectified_lpjepa.settings import Settings
 
@@ -39,14 +38,11 @@ class Criterion(nn.Module):
         self.settings = settings
         target = settings.target()
         self.target_l0 = float(target.active_probability)  # type: ignore[attr-defined]
-        self.controller = self._controller()
-        self._aim: float | None = None
+        self._active_fraction = self.target_l0
         self.rdm_reg = RDMReg(
             target,
             DIRECTIONS[settings.projection_vectors_type](settings.num_projections),
             share_target=settings.share_target,
-            coordinate_weight=settings.coordinate_weight,
-            target_draws=settings.target_draws,
         )
 
     def forward(
@@ -68,8 +64,9 @@ class Criterion(nn.Module):
         Returns:
             The loss, and its unweighted terms ``invariance`` and ``rdm_reg``.
         """
-        if self.controller is not None:
-            self._follow(self.controller.aim(progress))
+        if (active_fraction := self.active_fraction(progress)) != self._active_fraction:
+            self._active_fraction = active_fraction
+            self.rdm_reg.target = self.settings.target(active_fraction)
         num_large = len(views) if num_large is None else num_large
         invariance = mean_over_pairs(_distance, views, num_large)
         rdm_reg = self.rdm_reg(views, generator=generator)
@@ -79,53 +76,31 @@ class Criterion(nn.Module):
         )
         return loss, {"invariance": invariance, "rdm_reg": rdm_reg}
 
-    @torch.no_grad()
-    def control(self, z: Tensor, projector: nn.Module, *, progress: float = 1.0) -> None:
-        """Let what controls the share of active outputs learn from a step; a no-op without any.
-
-        Args:
-            z: outputs (N, D) of the large crops.
-            projector: what gave them; its thresholds are moved, if it has any.
-            progress: the part of training that is done, from 0 to 1.
-        """
-        if self.controller is None:
-            return
-        wanted, settings = self.controller.wanted(progress), self.settings
-        if settings.threshold_rate:
-            for module in projector.modules():
-                if isinstance(module, ThresholdedReLU):
-                    module.adjust(z, wanted, settings.threshold_rate)
-        if settings.mean_shift_rate:
-            self.controller.update(mean_over_processes((z != 0).float().mean()), progress)
-
-    def describe(self, progress: float) -> dict[str, float]:
-        """Describe the state of what controls.
+    def active_fraction(self, progress: float) -> float:
+        """Compute the active fraction that the target has at a point of training.
 
         Args:
             progress: the part of training that is done, from 0 to 1.
 
         Returns:
-            The shares ``wanted_l0`` of the network and ``aimed_l0`` of the target; nothing if
-            nothing moves.
+            A fraction in [0, 1], which differs from ``target_l0`` during ``sparsity_warmup`` only.
         """
-        if self.controller is None:
-            return {}
-        return {
-            "wanted_l0": self.controller.wanted(progress),
-            "aimed_l0": self.controller.aim(progress),
-        }
+        warmup = self.settings.sparsity_warmup
+        return scheduled_active_fraction(self.target_l0, warmup=warmup, progress=progress)
 
-    def _follow(self, aim: float) -> None:
-        if aim != self._aim:
-            self._aim, self.rdm_reg.target = aim, self.settings.target(aim)
+    def control(self, z: Tensor, projector: nn.Module, *, progress: float = 1.0) -> None:
+        """Move the projector's thresholds by the outputs of a step, if ``threshold_rate`` is set.
 
-    def _controller(self) -> SparsityController | None:
-        settings = self.settings
-        if not settings.controlled:
-            return None
-        return SparsityController(
-            self.target_l0, warmup=settings.sparsity_warmup, rate=settings.mean_shift_rate
-        )
+        Args:
+            z: outputs (N, D) of the large crops.
+            projector: the projector that gave them.
+            progress: the part of training that is done, from 0 to 1.
+        """
+        if not self.settings.threshold_rate:
+            return
+        for module in projector.modules():
+            if isinstance(module, ThresholdedReLU):
+                module.adjust(z, self.active_fraction(progress), self.settings.threshold_rate)
 
 
 def _distance(first: Tensor, second: Tensor) -> Tensor:

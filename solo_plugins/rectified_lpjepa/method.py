@@ -111,8 +111,7 @@ class RectifiedLpJEPA(JointEmbedding):
                 torch.cat(list(views[:num_large])), self.projector, progress=progress
             )
             if self.global_step % self.settings.logging_interval == 0:
-                described = self.criterion.describe(progress)
-                self.log_dict({f"train_{name}": value for name, value in described.items()})
+                self.log("train_scheduled_l0", self.criterion.active_fraction(progress))
         return loss, terms
 
     def _progress(self) -> float:

@@ -33,7 +33,6 @@ _SIGMAS = {"sigma_GN": mu_gn, "sigma_RGN": mu_rgn}
 _TOLERANCE = 0.01
 _CONTROLS = (
     "sparsity_warmup",
-    "mean_shift_rate",
     "threshold_rate",
     "standardize_outputs",
     "row_floor",
@@ -64,16 +63,13 @@ class Settings(JointEmbeddingSettings):
         invariance_loss_weight: weight of the squared distance between views (paper: 25).
         rdm_reg_loss_weight: weight of RDMReg (paper: 125; 250 for ResNet-18 on CIFAR-100).
         share_target: draw one target sample per step for all views, not one per view.
-        coordinate_weight: the part of RDMReg, from 0 to 1, that compares each output by itself.
-        target_draws: target samples per step whose sorted projections are averaged (paper: 1).
         unit_rms_target: scale the target to a mean square of 1, so that RDMReg keeps its size as mu
             falls.
         sparsity_warmup: the part of training, from 0 to 1, in which the target's share of active
             outputs goes from 1/2 to the one asked for.
-        mean_shift_rate: moves the target's mu until outputs are active as often as asked for, in
-            log-odds per step and log-odds of error; 0 is off.
-        threshold_rate: moves a threshold before the last ReLU, one for each output, to the same
-            end; the largest step, in standard deviations of the output; 0 is off.
+        threshold_rate: moves a threshold before the last ReLU, one for each output, until outputs
+            are active as often as asked for; the largest step, in standard deviations of the
+            output; 0 is off.
         standardize_outputs: give each sample's outputs mean 0 and variance 1 before the last ReLU.
         row_floor: how many outputs of each sample are active at least, as a part, from 0 to 1, of
             those asked for.
@@ -96,11 +92,8 @@ class Settings(JointEmbeddingSettings):
     invariance_loss_weight: float = 25.0
     rdm_reg_loss_weight: float = 125.0
     share_target: bool = False
-    coordinate_weight: float = 0.0
-    target_draws: int = 1
     unit_rms_target: bool = False
     sparsity_warmup: float = 0.0
-    mean_shift_rate: float = 0.0
     threshold_rate: float = 0.0
     standardize_outputs: bool = False
     row_floor: float = 0.0
@@ -116,10 +109,7 @@ class Settings(JointEmbeddingSettings):
             number(name, getattr(self, name), "non-negative")
         for name in ("share_target", "unit_rms_target", "standardize_outputs"):
             flag(name, getattr(self, name))
-        number("target_draws", self.target_draws, "a positive integer", integer=True)
-        for name in ("coordinate_weight", "sparsity_warmup", "row_floor"):
-            number(name, getattr(self, name), "a number from 0 to 1", low=0, high=1)
-        for name in ("mean_shift_rate", "threshold_rate"):
+        for name in ("sparsity_warmup", "threshold_rate", "row_floor"):
             number(name, getattr(self, name), "a number from 0 to 1", low=0, high=1)
         self._settle_mean_shift()
         self._check_control()
@@ -144,7 +134,7 @@ class Settings(JointEmbeddingSettings):
     @property
     def controlled(self) -> bool:
         """Whether anything depends on how active the outputs have been, or on the step."""
-        return bool(self.sparsity_warmup or self.mean_shift_rate or self.threshold_rate)
+        return bool(self.sparsity_warmup or self.threshold_rate)
 
     def target(self, active_fraction: float | None = None) -> Distribution:
         """Build the target distribution of one output.

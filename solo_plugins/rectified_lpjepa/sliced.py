@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Two-sample Wasserstein distances, along directions and output by output."""
+"""The sliced two-sample Wasserstein distance."""
 
-__all__ = ["check_chunk_size", "coordinate_wasserstein", "sliced_wasserstein", "stacked"]
+__all__ = ["check_chunk_size", "sliced_wasserstein", "stacked"]
 
 from collections.abc import Sequence
 
@@ -9,14 +9,9 @@ import torch
 from torch import Tensor
 
 from solo_plugins.rectified_lpjepa import processes
-from solo_plugins.rectified_lpjepa.sorted_difference import (
-    Outputs,
-    Projected,
-    Rows,
-    sorted_difference,
-)
+from solo_plugins.rectified_lpjepa.sorted_difference import sorted_difference
 
-# Elements of a buffer of rows x batch. Each operation on one is a barrier for the threads of
+# Elements of a buffer of projections x batch. Each operation on one is a barrier for the threads of
 # torch, so more is faster; 2**18 keeps benchmarks/rdmreg.py below a quarter of the plain formula's
 # memory, which 2**19 does not always.
 _CPU_ELEMENTS = 2**18
@@ -40,11 +35,6 @@ def sliced_wasserstein(
     back to its sample, times the direction. It is computed with the value while the projections are
     walked in chunks, so that no (K, N) tensor is kept.
 
-    The sorted projections of R draws of the target are averaged, the smallest with the smallest and
-    so on. The expected gradient is that of one draw; what drawing the target adds to the loss and
-    to the variance of the gradient falls to its R-th part. Features that are themselves a sample of
-    the target then cost (1 + 1/R) / 2 of what they cost with one draw, on average.
-
     With `torch.distributed` initialised, the features of all W processes are one batch: every
     process computes its own share of the projections, the value is the same on all, and gradients
     that are averaged over processes, as DDP does, are those of one process with the whole batch.
@@ -52,8 +42,8 @@ def sliced_wasserstein(
     Args:
         features: outputs (N, D) or (V, N, D), or a sequence of (N, D); the only argument that gets
             a gradient, in its own dtype.
-        target: samples (N, D) for all views or (V, N, D), or R draws of these: (R, 1, N, D) for all
-            views or (R, V, N, D). With W processes W * N samples, the same on all processes.
+        target: samples (N, D) for all views or (V, N, D). With W processes W * N samples, the same
+            on all processes.
         projections: unit directions (K, D) for all views or (V, K, D), the same on all processes.
         chunk_size: projections at a time; by default as many as make 1 MiB (CPU) or 64 MiB (GPU).
 
@@ -77,45 +67,12 @@ def sliced_wasserstein(
     views = stacked(features)
     _check_samples(views, target)
     _check_projections(views, projections)
-    c = projections if projections.ndim == 3 else projections.unsqueeze(0)
-    return _difference(views, target, Projected(c), chunk_size)
-
-
-def coordinate_wasserstein(
-    features: Tensor | Sequence[Tensor], target: Tensor, *, chunk_size: int | None = None
-) -> Tensor:
-    r"""Compute the squared 2-Wasserstein distance of each output to a target sample.
-
-    .. math:: \frac{1}{V D N} \sum_{v, d}
-        \lVert \mathrm{sort}(Z_v e_d) - \mathrm{sort}(Y_v e_d) \rVert^2
-
-    :func:`sliced_wasserstein` along the D axes, without the products: the distance of the marginals
-    of the outputs alone. All that is said there holds here, about precision, memory, processes
-    (each sorts its own share of the outputs) and draws of the target.
-
-    Args:
-        features: outputs (N, D) or (V, N, D), or a sequence of (N, D); the only argument that gets
-            a gradient, in its own dtype.
-        target: as for :func:`sliced_wasserstein`.
-        chunk_size: outputs at a time; by default as many as make 1 MiB (CPU) or 64 MiB (GPU).
-
-    Returns:
-        A scalar.
-
-    Raises:
-        ValueError: if shapes do not match, there are fewer than 2 samples, `target` requires a
-            gradient, or `chunk_size` is not positive.
-
-    Example:
-        >>> z = torch.tensor([[0.0, 1.0], [2.0, 1.0]], requires_grad=True)
-        >>> loss = coordinate_wasserstein(z, torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
-        >>> loss.backward()
-        >>> loss.item(), z.grad[:, 0]
-        (0.25, tensor([0.0000, 0.5000]))
-    """
-    views = stacked(features)
-    _check_samples(views, target)
-    return _difference(views, target, Outputs(range(views.size(2))), chunk_size)
+    check_chunk_size(chunk_size)
+    if chunk_size is None:
+        elements = _CPU_ELEMENTS if views.device.type == "cpu" else _GPU_ELEMENTS
+        chunk_size = max(1, elements // (views.size(1) * processes.world_size()))
+    target, projections = (_for_views(samples) for samples in (target, projections))
+    return sorted_difference(views, target, projections, chunk_size)
 
 
 def stacked(features: Tensor | Sequence[Tensor]) -> Tensor:
@@ -134,13 +91,8 @@ def check_chunk_size(chunk_size: int | None) -> None:
         raise ValueError(f"Expected `chunk_size` to be positive but got {chunk_size}.")
 
 
-def _difference(views: Tensor, target: Tensor, rows: Rows, chunk_size: int | None) -> Tensor:
-    check_chunk_size(chunk_size)
-    if chunk_size is None:
-        elements = _CPU_ELEMENTS if views.device.type == "cpu" else _GPU_ELEMENTS
-        chunk_size = max(1, elements // (views.size(1) * processes.world_size()))
-    draws = target.reshape((1,) * (4 - target.ndim) + target.shape)  # (R, V or 1, N, D)
-    return sorted_difference(views, draws, rows, chunk_size)
+def _for_views(rows: Tensor) -> Tensor:
+    return rows if rows.ndim == 3 else rows.unsqueeze(0)
 
 
 def _check_samples(views: Tensor, target: Tensor) -> None:
@@ -151,14 +103,10 @@ def _check_samples(views: Tensor, target: Tensor) -> None:
         )
     world_size, (num_views, num_samples, dim) = processes.world_size(), views.shape
     wanted = (num_samples * world_size, dim)
-    good = [wanted, (num_views, *wanted)]
-    if target.ndim == 4 and target.size(0) > 0:
-        good = [(target.size(0), number, *wanted) for number in (1, num_views)]
-    if tuple(target.shape) not in good:
+    if tuple(target.shape) not in (wanted, (num_views, *wanted)):
         raise ValueError(
-            f"Expected `target` to have shape {wanted} or {(num_views, *wanted)}, or (R, 1 or "
-            f"{num_views}, {wanted[0]}, {dim}) for R draws, for {world_size} process(es) with "
-            f"features {tuple(views.shape)} but got {tuple(target.shape)}."
+            f"Expected `target` to have shape {wanted} or {(num_views, *wanted)} for {world_size} "
+            f"process(es) with features {tuple(views.shape)} but got {tuple(target.shape)}."
         )
     _check_constant("target", target)
 

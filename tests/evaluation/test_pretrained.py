@@ -58,6 +58,15 @@ def test_weights_are_loaded_and_the_network_evaluates(
     assert all(torch.equal(loaded[name], saved[name]) for name in names)
 
 
+def test_a_run_with_settings_that_are_gone_is_evaluated(make_run: Make, linear_cfg: Make) -> None:
+    run = make_run()
+    cfg = OmegaConf.load(run / "config.yaml")
+    cfg.method_kwargs.update({"coordinate_weight": 0.5, "target_draws": 1, "mean_shift_rate": 0.1})
+    OmegaConf.save(cfg, run / "config.yaml")
+    loaded = _build(run, linear_cfg).state_dict()
+    assert torch.equal(loaded["projector.6.weight"], _weights(run)["projector.6.weight"])
+
+
 def test_a_file_and_its_folder_are_the_same_checkpoint(make_run: Make) -> None:
     run = make_run()
     assert find_pretrained(run) == find_pretrained(run / "last.ckpt")
