@@ -10,7 +10,7 @@ import hydra
 from omegaconf import DictConfig
 
 from solo_plugins.evaluation.linear import linear
-from solo_plugins.sweep import one_line_errors
+from solo_plugins.training.sweep import one_line_errors
 
 
 @hydra.main(version_base="1.2")

@@ -10,8 +10,8 @@ With -m and several values, as in ++method_kwargs.mean_shift_value=-2,-1,0, each
 import hydra
 from omegaconf import DictConfig
 
-from solo_plugins.sweep import one_line_errors
-from solo_plugins.training import pretrain
+from solo_plugins.training.pretrain import pretrain
+from solo_plugins.training.sweep import one_line_errors
 
 
 @hydra.main(version_base="1.2")

@@ -25,9 +25,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from solo_plugins.rectified_lpjepa.directions import RandomDirections
-from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian, sigma_gn
-from solo_plugins.rectified_lpjepa.rdmreg import RDMReg
+from solo_plugins.distributions import RectifiedGeneralizedGaussian, sigma_gn
+from solo_plugins.losses import RandomDirections, RDMReg
 
 TARGET = RectifiedGeneralizedGaussian(0.0, sigma_gn(1.0), 1.0)
 NAMES = ("plain", "ours")

@@ -32,9 +32,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.datasets import CIFAR100
 
-from solo_plugins.rectified_lpjepa.criterion import Criterion
-from solo_plugins.rectified_lpjepa.settings import Settings
-from solo_plugins.rectified_lpjepa.sparsity import all_zero_rows, dead_outputs, l0_sparsity
+from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
+from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.metrics import all_zero_rows, dead_outputs, l0_sparsity
 
 OURS = {
     "threshold_rate": 0.05,

@@ -13,11 +13,10 @@ from torchvision import datasets
 from torchvision import transforms as T
 from tqdm import tqdm
 
-from solo_plugins.rectified_lpjepa.directions import RandomDirections
-from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian, sigma_gn
-from solo_plugins.rectified_lpjepa.projector import RectifiedMLP
-from solo_plugins.rectified_lpjepa.rdmreg import RDMReg
-from solo_plugins.rectified_lpjepa.sparsity import l0_sparsity
+from solo_plugins.distributions import RectifiedGeneralizedGaussian, sigma_gn
+from solo_plugins.losses import RandomDirections, RDMReg
+from solo_plugins.metrics import l0_sparsity
+from solo_plugins.modules import RectifiedMLP
 
 AUGMENT = T.Compose(
     [

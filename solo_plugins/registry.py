@@ -25,12 +25,12 @@ def register() -> None:
         >>> METHODS["rectified_lpjepa"].__name__
         'RectifiedLpJEPA'
     """
-    from solo_plugins.baselines.lejepa import LeJEPA
-    from solo_plugins.baselines.lpjepa import LpJEPA
-    from solo_plugins.baselines.ncl import NCL
-    from solo_plugins.baselines.nvicreg import NVICReg
     from solo_plugins.framework import METHODS, adapt_methods
-    from solo_plugins.rectified_lpjepa.method import RectifiedLpJEPA
+    from solo_plugins.methods.lejepa import LeJEPA
+    from solo_plugins.methods.lpjepa import LpJEPA
+    from solo_plugins.methods.ncl import NCL
+    from solo_plugins.methods.nvicreg import NVICReg
+    from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
 
     ours: dict[str, type] = {
         "rectified_lpjepa": RectifiedLpJEPA,

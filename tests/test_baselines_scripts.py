@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.framework import METHODS
-from solo_plugins.training import pretrain
+from solo_plugins.training.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"cifar": "cifar100", "digits": "digits"}

@@ -7,7 +7,7 @@ import itertools
 import re
 from pathlib import Path
 
-from solo_plugins.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 import solo_plugins
 from solo_plugins.framework import METHODS
-from solo_plugins.rectified_lpjepa.method import RectifiedLpJEPA
+from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
 
 
 def test_register_puts_the_method_into_solos_table(methods: dict) -> None:

@@ -12,10 +12,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.config import parse_cfg
+from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.framework import release
-from solo_plugins.joint_embedding import JointEmbedding
-from solo_plugins.training import pretrain
+from solo_plugins.methods.joint_embedding import JointEmbedding
+from solo_plugins.training.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "scripts").glob("pretrain/*/*.yaml"))

@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import outputs
-from solo_plugins.rectified_lpjepa.diagnostics import OutputDiagnostics
+from solo_plugins.metrics import OutputDiagnostics
 
 _BINS = 200
 
@@ -96,7 +96,7 @@ def describe_outputs(
 
     Returns:
         ``num_samples``, ``dim``, all of
-        :class:`~solo_plugins.rectified_lpjepa.diagnostics.OutputDiagnostics`, ``target_l0``, and a
+        :class:`~solo_plugins.metrics.diagnostics.OutputDiagnostics`, ``target_l0``, and a
         histogram of the values that are not zero. What is not defined is None: ``l1`` if all
         samples are zero, ``marginal_distance`` without a target, ``nhsic`` without two outputs that
         vary.

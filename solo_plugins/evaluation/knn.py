@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 
+from solo_plugins.args.evaluation import parse_knn_cfg
 from solo_plugins.data import LabelledDataModule
 from solo_plugins.data.module import num_workers
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.evaluation.config import parse_knn_cfg
 from solo_plugins.evaluation.features import describe_outputs, device_for, extract
-from solo_plugins.evaluation.pretrained import build
+from solo_plugins.evaluation.network import build
 from solo_plugins.evaluation.results import write_result
 from solo_plugins.framework import hits, nearest_neighbours, vote
 from solo_plugins.registry import register
-from solo_plugins.trainer import say
+from solo_plugins.training.trainer import say
 
 
 class Settings(NamedTuple):

@@ -15,19 +15,21 @@ from timm.data.mixup import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from solo_plugins.callbacks import RunFolder, StopOnNonFinite
+from solo_plugins.args.evaluation import parse_linear_cfg
+from solo_plugins.args.hardware import Hardware
 from solo_plugins.data import LabelledDataModule
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.cached import FeatureDataModule, without_backbone
-from solo_plugins.evaluation.config import parse_linear_cfg
 from solo_plugins.evaluation.features import device_for
-from solo_plugins.evaluation.pretrained import Pretrained, build
+from solo_plugins.evaluation.network import build
 from solo_plugins.evaluation.results import write_result
 from solo_plugins.framework import LinearModel, projector_name
-from solo_plugins.hardware import Hardware
 from solo_plugins.registry import register
-from solo_plugins.resume import Run, check_fits, claimed, find_run
-from solo_plugins.trainer import checkpoint_callbacks, fit, say
+from solo_plugins.runs.checkpoints import check_fits
+from solo_plugins.runs.find import Run, claimed, find_run
+from solo_plugins.runs.pretrained import Pretrained
+from solo_plugins.training.callbacks import RunFolder, StopOnNonFinite
+from solo_plugins.training.trainer import checkpoint_callbacks, fit, say
 
 
 class LinearResult(NamedTuple):

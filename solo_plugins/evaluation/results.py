@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from solo_plugins.provenance import commit
+from solo_plugins.runs.provenance import commit
 
 
 @rank_zero_only

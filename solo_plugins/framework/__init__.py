@@ -27,8 +27,8 @@ METHODS: dict[str, type] = import_solo().METHODS
 
 from solo.utils.metrics import accuracy_at_k  # noqa: E402
 
-from solo_plugins.framework.knn import DISTANCES, hits, nearest_neighbours, vote  # noqa: E402
 from solo_plugins.framework.linear import LinearModel  # noqa: E402
+from solo_plugins.framework.neighbours import DISTANCES, hits, nearest_neighbours, vote  # noqa: E402
 from solo_plugins.framework.outputs import outputs, projector_name  # noqa: E402
 
 if release() == "main":

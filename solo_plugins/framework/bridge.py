@@ -25,7 +25,7 @@ from solo_plugins.framework.arguments import constructor_arguments, parser_defau
 from solo_plugins.framework.backbones import timm_backbones, timm_factory
 from solo_plugins.framework.defaults import fill_base_defaults, fill_momentum_defaults
 from solo_plugins.framework.hooks import adapt, fix_prototypes
-from solo_plugins.framework.knn import repaired_knn
+from solo_plugins.framework.neighbours import repaired_knn
 from solo_plugins.framework.optimizer import build_optimizer, build_scheduler
 from solo_plugins.framework.release import import_solo
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_plugins.framework.losses import distributed, gathered
+from solo_plugins.distributed import gather_rows, world_size
 from solo_plugins.framework.release import import_solo
 
 import_solo()
@@ -36,7 +36,7 @@ def add_joined_step(bridged: type, legacy: Any) -> None:
         return
 
     def training_step(self: Any, batch: Sequence[Any], batch_idx: int) -> Tensor:
-        if not distributed():
+        if world_size() == 1:
             return legacy.training_step(self, batch, batch_idx)
         return step(self, super(legacy, self).training_step(batch, batch_idx), batch)
 
@@ -44,7 +44,7 @@ def add_joined_step(bridged: type, legacy: Any) -> None:
 
 
 def _vicreg(method: Any, out: dict[str, Any], batch: Sequence[Any]) -> Tensor:
-    first, second = (gathered(method.projector(feats)) for feats in out["feats"])
+    first, second = (gather_rows(method.projector(feats)) for feats in out["feats"])
     loss = vicreg_loss_func(
         first,
         second,
@@ -58,9 +58,9 @@ def _vicreg(method: Any, out: dict[str, Any], batch: Sequence[Any]) -> Tensor:
 
 def _simclr(method: Any, out: dict[str, Any], batch: Sequence[Any]) -> Tensor:
     indexes, _, targets = batch
-    views = [gathered(method.projector(feats)) for feats in out["feats"]]
+    views = [gather_rows(method.projector(feats)) for feats in out["feats"]]
     # What two crops have in common whose outputs belong together.
-    keys = gathered(targets if method.supervised else indexes)
+    keys = gather_rows(targets if method.supervised else indexes)
     positive = method.gen_extra_positives_gt(keys)
     if method.multicrop:
         negative = (~positive).fill_diagonal_(False)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """solo-learn's loss functions, with one signature and one meaning on both releases."""
 
-__all__ = ["distributed", "gathered", "simclr_loss", "vicreg_loss"]
+__all__ = ["simclr_loss", "vicreg_loss"]
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
 
+from solo_plugins import distributed
 from solo_plugins.framework.release import import_solo, release
 
 import_solo()
@@ -46,7 +45,7 @@ def vicreg_loss(
     with torch.autocast(first.device.type, enabled=False):
         first, second = first.float(), second.float()
         if not _MAIN:  # main gathers by itself
-            first, second = gathered(first), gathered(second)
+            first, second = distributed.gather_rows(first), distributed.gather_rows(second)
         return vicreg_loss_func(
             first,
             second,
@@ -77,31 +76,12 @@ def simclr_loss(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
     with torch.autocast(first.device.type, enabled=False):
         first, second = first.float(), second.float()
         if not _MAIN:
-            return simclr_loss_func(gathered(first), gathered(second), temperature=temperature)
-        rank = dist.get_rank() if distributed() else 0
-        indexes = torch.arange(len(first), device=first.device) + rank * len(first)
+            return simclr_loss_func(
+                distributed.gather_rows(first),
+                distributed.gather_rows(second),
+                temperature=temperature,
+            )
+        indexes = torch.arange(len(first), device=first.device) + distributed.rank() * len(first)
         return simclr_loss_func(
             torch.cat((first, second)), indexes=indexes.repeat(2), temperature=temperature
         )
-
-
-def distributed() -> bool:
-    """Tell whether there are other processes."""
-    return dist.is_available() and dist.is_initialized()
-
-
-def gathered(z: Tensor) -> Tensor:
-    """Join the rows of all processes; the release's own `gather` loses the others' gradients.
-
-    Args:
-        z: rows (N, ...), as many on each process.
-
-    Returns:
-        Rows (processes x N, ...) in the order of the ranks, the same on all of them; `z` if there
-        is one process.
-    """
-    if not distributed():
-        return z
-    whole = z.new_zeros(dist.get_world_size(), *z.shape)
-    whole[dist.get_rank()] = z
-    return all_reduce(whole).flatten(0, 1)

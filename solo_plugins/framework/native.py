@@ -4,7 +4,7 @@
 __all__ = ["BaseMethod", "adapt", "known_backbones", "online_knn"]
 
 from solo_plugins.framework.backbones import timm_backbones
-from solo_plugins.framework.knn import repaired_knn
+from solo_plugins.framework.neighbours import repaired_knn
 from solo_plugins.framework.release import import_solo
 
 import_solo()

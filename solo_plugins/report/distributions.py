@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from matplotlib.axes import Axes
 
-from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian
+from solo_plugins.distributions import RectifiedGeneralizedGaussian
 from solo_plugins.report.rows import Row
 from solo_plugins.report.style import COLORS, figure, legend, save
 

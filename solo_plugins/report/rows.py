@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from solo_plugins.report.curves import Curves
 from solo_plugins.report.find import LeftOut
 from solo_plugins.report.runs import Run, Target, canonical
-from solo_plugins.resume import compared
+from solo_plugins.runs.find import compared
 
 # Of values that were measured in several ways the first way is shown, never a mixture.
 _MARKS = ("", "fine-tuned", "online", "unreadable")

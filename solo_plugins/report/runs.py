@@ -14,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import Settings
 from solo_plugins.report.curves import Curves, read_curves
 from solo_plugins.report.find import LeftOut
-from solo_plugins.resume import compared
+from solo_plugins.runs.find import compared
 
 # The setting of the kNN that a table shows: solo-learn's, and the usual one since
 # Wu et al. (2018), https://arxiv.org/abs/1805.01978

@@ -12,7 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from solo_plugins.rectified_lpjepa.distribution import RectifiedGeneralizedGaussian, sigma_rgn
+from solo_plugins.distributions import RectifiedGeneralizedGaussian, sigma_rgn
 from solo_plugins.report.rows import Mean, Row
 from solo_plugins.report.style import COLORS, MARKERS, by_p, figure, legend, save
 

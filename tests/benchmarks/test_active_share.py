@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from solo_plugins.training import pretrain
+from solo_plugins.training.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")

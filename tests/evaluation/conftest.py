@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.config import parse_cfg
+from solo_plugins.args.pretrain import parse_cfg
 
 # Small, and with BatchNorm, which a frozen network must not move.
 BACKBONE = {

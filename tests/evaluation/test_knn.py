@@ -151,9 +151,9 @@ def test_a_run_of_any_method_gets_a_result(
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"k": [0]}, r"`k` to list positive integers but got 0"),
+        ({"k": [0]}, r"`k` to be a list of positive integers but got 0"),
         ({"k": 2000}, r"`k` to be at most the number of training images, 1437, but got 2000"),
-        ({"temperature": [-0.1]}, r"`temperature` to list positive numbers but got -0.1"),
+        ({"temperature": [-0.1]}, r"`temperature` to be a list of positive numbers but got -0.1"),
         ({"distance": ["cosin"]}, r"`distance` to be one of .* Did you mean `cosine`"),
         ({"features": []}, r"`features` to list at least one value but got \[\]"),
         ({"features": ["head"]}, r"`features` to be one of backbone, projector"),

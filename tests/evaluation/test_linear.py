@@ -16,14 +16,14 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.datasets import FakeData
 
+from solo_plugins.args.evaluation import parse_linear_cfg
 from solo_plugins.data import LabelledDataModule
 from solo_plugins.data.labelled import train_transform
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation import linear as module
-from solo_plugins.evaluation.config import parse_linear_cfg
 from solo_plugins.evaluation.features import extract
 from solo_plugins.evaluation.linear import linear
-from solo_plugins.evaluation.pretrained import build
+from solo_plugins.evaluation.network import build
 from solo_plugins.framework import LinearModel
 
 Make = Callable[..., Any]

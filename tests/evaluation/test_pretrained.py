@@ -11,10 +11,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from solo_plugins.args.evaluation import parse_linear_cfg
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.evaluation.config import parse_linear_cfg
-from solo_plugins.evaluation.pretrained import Pretrained, build, find_pretrained
+from solo_plugins.evaluation.network import build
 from solo_plugins.framework import release
+from solo_plugins.runs.pretrained import Pretrained, find_pretrained
 
 Make = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("methods")

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.evaluation.config import parse_knn_cfg, parse_linear_cfg
+from solo_plugins.args.evaluation import parse_knn_cfg, parse_linear_cfg
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(path for kind in ("linear", "knn") for path in ROOT.glob(f"scripts/{kind}/*/*"))

@@ -60,7 +60,7 @@ def _process(rank: int, folder: Path) -> None:
 def test_a_step_of_two_processes_is_that_of_the_joined_batch(
     make_cfg: Callable, augmentation: Callable, tmp_path: Path
 ) -> None:
-    from solo_plugins.config import parse_cfg
+    from solo_plugins.args.pretrain import parse_cfg
 
     for name, (method, kwargs, small) in CASES.items():
         crops = [augmentation(num_crops=2)]

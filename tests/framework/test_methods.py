@@ -10,9 +10,9 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from solo_plugins.config import parse_cfg
+from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.framework import METHODS, BaseMethod, release
-from solo_plugins.training import pretrain
+from solo_plugins.training.pretrain import pretrain
 
 _WIDTHS = {"proj_hidden_dim": 16, "proj_output_dim": 8}
 _SETTINGS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch.nn.functional import normalize
 
-from solo_plugins.config import parse_cfg
+from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import outputs, release
 

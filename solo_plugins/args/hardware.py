@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""What a configuration's accelerator, devices and precision come to on this machine."""
+
+__all__ = ["ACCELERATORS", "Hardware", "resolve"]
+
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig, ListConfig
+
+from solo_plugins.args.checks import check_choice
+from solo_plugins.errors import ConfigurationError
+
+ACCELERATORS = ("auto", "gpu", "cuda", "cpu")
+
+
+class Hardware(NamedTuple):
+    """What was chosen.
+
+    Args:
+        accelerator: ``gpu`` or ``cpu``.
+        devices: a number, or the list of GPUs that was asked for.
+        precision: Lightning's name of it.
+        strategy: Lightning's name of it.
+        sync_batchnorm: whether batch statistics are those of all processes.
+        num_devices: processes on this machine.
+        note: why it is not what was asked for, or an empty string.
+    """
+
+    accelerator: str
+    devices: int | list[int]
+    precision: str
+    strategy: str
+    sync_batchnorm: bool
+    num_devices: int
+    note: str
+
+    def __str__(self) -> str:
+        plural = "" if self.num_devices == 1 else "s"
+        line = (
+            f"Running on {self.accelerator}, {self.num_devices} device{plural}, "
+            f"precision {self.precision}"
+        )
+        return f"{line} ({self.note})." if self.note else f"{line}."
+
+
+def resolve(cfg: DictConfig) -> Hardware:
+    """Choose accelerator, devices, precision and strategy for this machine.
+
+    Without CUDA, a GPU configuration runs in one process on the CPU, in float32 where float16 was
+    asked for, since Lightning refuses the GPU's settings there.
+
+    Args:
+        cfg: the configuration with defaults.
+
+    Returns:
+        The choice, which prints as one line.
+
+    Raises:
+        ConfigurationError: if a setting is none of those that exist.
+    """
+    asked, devices, precision = cfg.accelerator, _plain(cfg.devices), str(cfg.precision)
+    check_choice("accelerator", asked, ACCELERATORS)
+    on_gpu = asked != "cpu" and torch.cuda.is_available()
+    note = ""
+    if not on_gpu and asked != "cpu":
+        devices = 1
+    if not on_gpu and precision in ("16", "16-mixed"):
+        precision = "32-true"
+        note = "float16 needs a GPU"
+    if not on_gpu and asked in ("gpu", "cuda"):
+        note = (
+            f"asked for {asked}, devices {_plain(cfg.devices)}, precision {cfg.precision}, "
+            "but there is no CUDA device"
+        )
+    devices, count = _count(devices, on_gpu=on_gpu)
+    single = count * cfg.num_nodes == 1
+    strategy = "auto" if single else (cfg.strategy or "ddp")
+    return Hardware(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=devices,
+        precision=precision,
+        strategy=strategy,
+        # torch's SyncBatchNorm has no CPU implementation.
+        sync_batchnorm=bool(cfg.get("sync_batchnorm", False)) and on_gpu and not single,
+        num_devices=count,
+        note=note,
+    )
+
+
+def _plain(devices: Any) -> Any:
+    return list(devices) if isinstance(devices, ListConfig) else devices
+
+
+def _count(devices: Any, *, on_gpu: bool) -> tuple[int | list[int], int]:
+    if isinstance(devices, str) and devices.strip("-").isdigit():
+        devices = int(devices)
+    if devices in ("auto", -1):
+        devices = torch.cuda.device_count() if on_gpu else 1
+    if isinstance(devices, list) and devices and on_gpu:
+        return devices, len(devices)
+    if isinstance(devices, list) and devices:
+        return len(devices), len(devices)
+    if isinstance(devices, int) and not isinstance(devices, bool) and devices > 0:
+        return devices, devices
+    raise ConfigurationError(
+        f"Expected `devices` to be a positive number, a list of GPUs or auto but got {devices!r}."
+    )

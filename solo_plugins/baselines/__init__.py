@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""Methods that Rectified LpJEPA is compared with and solo-learn lacks."""

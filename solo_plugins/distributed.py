@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""The processes that train together, asked for at each call, and what they share."""
+
+__all__ = [
+    "gather",
+    "gather_rows",
+    "mean_over_processes",
+    "rank",
+    "sum_over_processes",
+    "world_size",
+]
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
+
+
+def rank() -> int:
+    """Return the number of this process, 0 without `torch.distributed`."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes, 1 without `torch.distributed`."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather(views: Tensor) -> Tensor:
+    """Join the outputs of all processes, without a gradient.
+
+    Args:
+        views: outputs (V, N, D), of one shape on all processes.
+
+    Returns:
+        Outputs (V, processes x N, D) in the order of the ranks, the same on all processes.
+    """
+    if world_size() == 1:
+        return views.detach()
+    parts = [torch.empty_like(views) for _ in range(world_size())]
+    dist.all_gather(parts, views.detach().contiguous())
+    return torch.cat(parts, dim=1)
+
+
+def gather_rows(z: Tensor) -> Tensor:
+    """Join the rows of all processes, with a gradient to those of every process.
+
+    Args:
+        z: rows (N, ...), as many on each process.
+
+    Returns:
+        Rows (processes x N, ...) in the order of the ranks, the same on all processes; `z` itself
+        if there is one process.
+    """
+    if world_size() == 1:
+        return z
+    whole = z.new_zeros(world_size(), *z.shape)
+    whole[rank()] = z
+    return sum_over_processes(whole).flatten(0, 1)
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Sum over processes, with a gradient.
+
+    Args:
+        values: any shape, the same on all processes.
+
+    Returns:
+        The sum, the same on all processes; `values` itself if there is one process.
+    """
+    return values if world_size() == 1 else all_reduce(values)
+
+
+@torch.no_grad()
+def mean_over_processes(values: Tensor) -> Tensor:
+    """Average over processes, without a gradient.
+
+    Args:
+        values: any shape, the same on all processes; may be changed.
+
+    Returns:
+        The mean, the same on all processes; `values` itself if there is one process.
+    """
+    if world_size() == 1:
+        return values
+    dist.all_reduce(values)
+    return values / world_size()

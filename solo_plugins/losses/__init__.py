@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""Losses on the outputs of several views, and the directions that some are computed along."""
+
+__all__ = [
+    "DIRECTIONS",
+    "OrthogonalDirections",
+    "RDMReg",
+    "RandomDirections",
+    "SIGReg",
+    "SingularDirections",
+    "epps_pulley",
+    "mean_over_pairs",
+    "orthogonal_directions",
+    "random_directions",
+    "singular_directions",
+    "sliced_wasserstein",
+]
+
+from solo_plugins.losses.directions import (
+    DIRECTIONS,
+    OrthogonalDirections,
+    RandomDirections,
+    SingularDirections,
+    orthogonal_directions,
+    random_directions,
+    singular_directions,
+)
+from solo_plugins.losses.pairs import mean_over_pairs
+from solo_plugins.losses.rdmreg import RDMReg
+from solo_plugins.losses.sigreg import SIGReg, epps_pulley
+from solo_plugins.losses.sliced_wasserstein import sliced_wasserstein

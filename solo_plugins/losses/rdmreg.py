@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""RDMReg: a sliced two-sample Wasserstein distance between outputs and a target distribution."""
+
+__all__ = ["RDMReg", "sliced_wasserstein"]
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from solo_plugins import distributed
+from solo_plugins.losses.sliced_wasserstein import (
+    check_chunk_size,
+    sliced_wasserstein,
+    stacked,
+)
+
+_Directions = Callable[..., Tensor]
+
+
+class RDMReg(nn.Module):
+    """The regulariser: draws directions and target samples and compares.
+
+    Args:
+        target: the distribution of one output, with an empty batch shape.
+        directions: a function of the views' outputs that gives unit directions, e.g.
+            :class:`~solo_plugins.losses.directions.RandomDirections`.
+        share_target: draw one target sample for all views; by default one for each, as the
+            reference implementation does.
+        chunk_size: as for :func:`sliced_wasserstein`.
+
+    Raises:
+        ValueError: if `chunk_size` is not positive.
+
+    Example:
+        >>> from solo_plugins.losses.directions import RandomDirections
+        >>> from solo_plugins.distributions import RectifiedGeneralizedGaussian
+        >>> rdm_reg = RDMReg(RectifiedGeneralizedGaussian(0.0, 0.7071, 1.0), RandomDirections(256))
+        >>> first, second = torch.rand(64, 32), torch.rand(64, 32)
+        >>> rdm_reg([first, second]).shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self,
+        target: Distribution,
+        directions: _Directions,
+        *,
+        share_target: bool = False,
+        chunk_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_chunk_size(chunk_size)
+        self.target = target
+        self.directions = directions
+        self.share_target = share_target
+        self.chunk_size = chunk_size
+
+    def extra_repr(self) -> str:
+        """Describe the settings in one line."""
+        return f"{self.target}, {self.directions}, share_target={self.share_target}"
+
+    def forward(
+        self,
+        features: Tensor | Sequence[Tensor],
+        *,
+        target: Tensor | None = None,
+        projections: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Compute the mean over views of their distance to the target.
+
+        Args:
+            features: outputs (N, D) or (V, N, D), or a sequence of (N, D).
+            target: samples to use in place of a draw; see :func:`sliced_wasserstein`.
+            projections: directions to use in place of a draw; see :func:`sliced_wasserstein`.
+            generator: where the draws come from, on the features' device. With several processes
+                all must pass one in the same state; without it they need equal global generators.
+
+        Returns:
+            A scalar.
+        """
+        views = stacked(features)
+        if projections is None:
+            joined = list(distributed.gather(views))
+            projections = self.directions(joined, generator=generator)
+        if target is None:
+            shape = (views.size(1) * distributed.world_size(), views.size(2))
+            target = self.target.sample(  # type: ignore[call-arg]
+                shape if self.share_target else (views.size(0), *shape),
+                generator=generator,
+                device=views.device,
+            )
+        return sliced_wasserstein(views, target, projections, chunk_size=self.chunk_size)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The sliced two-sample Wasserstein distance."""
+
+__all__ = ["check_chunk_size", "sliced_wasserstein", "stacked"]
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from solo_plugins import distributed
+from solo_plugins.losses.sorted_difference import sorted_difference
+
+# Elements of a buffer of projections x batch. Each operation on one is a barrier for the threads of
+# torch, so more is faster; 2**18 keeps benchmarks/rdmreg.py below a quarter of the plain formula's
+# memory, which 2**19 does not always.
+_CPU_ELEMENTS = 2**18
+_GPU_ELEMENTS = 2**24
+
+
+def sliced_wasserstein(
+    features: Tensor | Sequence[Tensor],
+    target: Tensor,
+    projections: Tensor,
+    *,
+    chunk_size: int | None = None,
+) -> Tensor:
+    r"""Compute the squared sliced 2-Wasserstein distance of each view to a target sample.
+
+    .. math:: \frac{1}{V K N} \sum_{v, k}
+        \lVert \mathrm{sort}(Z_v c_k) - \mathrm{sort}(Y_v c_k) \rVert^2
+
+    Averaged over V views, K projections and N samples. Computed in float32, or in float64 for such
+    features, outside autocast. The gradient is known in closed form: each sorted difference goes
+    back to its sample, times the direction. It is computed with the value while the projections are
+    walked in chunks, so that no (K, N) tensor is kept.
+
+    With `torch.distributed` initialised, the features of all W processes are one batch: every
+    process computes its own share of the projections, the value is the same on all, and gradients
+    that are averaged over processes, as DDP does, are those of one process with the whole batch.
+
+    Args:
+        features: outputs (N, D) or (V, N, D), or a sequence of (N, D); the only argument that gets
+            a gradient, in its own dtype.
+        target: samples (N, D) for all views or (V, N, D). With W processes W * N samples, the same
+            on all processes.
+        projections: unit directions (K, D) for all views or (V, K, D), the same on all processes.
+        chunk_size: projections at a time; by default as many as make 1 MiB (CPU) or 64 MiB (GPU).
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: if shapes do not match, there are fewer than 2 samples, `target` or
+            `projections` require a gradient, or `chunk_size` is not positive.
+
+    Example:
+        >>> z = torch.tensor([[0.0], [2.0]], requires_grad=True)
+        >>> loss = sliced_wasserstein(z, torch.tensor([[1.0], [0.0]]), torch.ones(1, 1))
+        >>> loss.backward()
+        >>> loss.item(), z.grad.flatten()
+        (0.5, tensor([0., 1.]))
+
+    References:
+        Rectified LpJEPA, https://arxiv.org/abs/2602.01456, equation 13.
+    """
+    views = stacked(features)
+    _check_samples(views, target)
+    _check_projections(views, projections)
+    check_chunk_size(chunk_size)
+    if chunk_size is None:
+        elements = _CPU_ELEMENTS if views.device.type == "cpu" else _GPU_ELEMENTS
+        chunk_size = max(1, elements // (views.size(1) * distributed.world_size()))
+    target, projections = (_for_views(samples) for samples in (target, projections))
+    return sorted_difference(views, target, projections, chunk_size)
+
+
+def stacked(features: Tensor | Sequence[Tensor]) -> Tensor:
+    """Bring the features into the form (V, N, D)."""
+    if isinstance(features, Tensor):
+        return features.unsqueeze(0) if features.ndim == 2 else features
+    shapes = [tuple(view.shape) for view in features]
+    if len(set(shapes)) != 1:
+        raise ValueError(f"Expected `features` to be views of one shape (N, D) but got {shapes}.")
+    return torch.stack(list(features))
+
+
+def check_chunk_size(chunk_size: int | None) -> None:
+    """Refuse a chunk size that is not positive."""
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"Expected `chunk_size` to be positive but got {chunk_size}.")
+
+
+def _for_views(rows: Tensor) -> Tensor:
+    return rows if rows.ndim == 3 else rows.unsqueeze(0)
+
+
+def _check_samples(views: Tensor, target: Tensor) -> None:
+    if views.ndim != 3 or views.size(1) < 2:
+        raise ValueError(
+            "Expected `features` to be (N, D) or (V, N, D) with at least 2 samples but got shape "
+            f"{tuple(views.shape)}."
+        )
+    world_size, (num_views, num_samples, dim) = distributed.world_size(), views.shape
+    wanted = (num_samples * world_size, dim)
+    if tuple(target.shape) not in (wanted, (num_views, *wanted)):
+        raise ValueError(
+            f"Expected `target` to have shape {wanted} or {(num_views, *wanted)} for {world_size} "
+            f"process(es) with features {tuple(views.shape)} but got {tuple(target.shape)}."
+        )
+    _check_constant("target", target)
+
+
+def _check_projections(views: Tensor, projections: Tensor) -> None:
+    num_views, _, dim = views.shape
+    good = projections.ndim in (2, 3) and projections.size(-1) == dim
+    if not good or (projections.ndim == 3 and projections.size(0) != num_views):
+        raise ValueError(
+            f"Expected `projections` to have shape (K, {dim}) or ({num_views}, K, {dim}) but got "
+            f"{tuple(projections.shape)}."
+        )
+    world_size = distributed.world_size()
+    if projections.size(-2) < world_size:
+        raise ValueError(
+            f"Expected at least one of the `projections` for each of {world_size} process(es) but "
+            f"got {projections.size(-2)}."
+        )
+    _check_constant("projections", projections)
+
+
+def _check_constant(name: str, tensor: Tensor) -> None:
+    if tensor.requires_grad:
+        raise ValueError(f"Expected `{name}` not to require a gradient but it does.")

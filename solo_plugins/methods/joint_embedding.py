@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""What this plugin's methods share: a projector, its online probe and the log of its outputs."""
+
+__all__ = ["JointEmbedding"]
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.framework import BaseMethod, accuracy_at_k
+from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+from solo_plugins.metrics import OutputDiagnostics, l0_sparsity, l1_sparsity
+
+# What an epoch's diagnostics are called in the logs, behind `train_` or `val_`.
+_LOGGED = {"l0": "l0_sparsity_metric", "l1": "l1_sparsity_metric"}
+
+
+class JointEmbedding(BaseMethod):
+    """A method whose loss is a function of the projector's outputs for all views.
+
+    A subclass names its ``settings_class`` and ``loss_name`` and computes :meth:`objective`.
+
+    Args:
+        cfg: solo-learn's configuration; ``method_kwargs`` are those of ``settings_class``.
+
+    Raises:
+        ConfigurationError: if a setting cannot work.
+    """
+
+    settings_class: ClassVar[type[JointEmbeddingSettings]]
+    loss_name: ClassVar[str]
+    # the share of active outputs that the method aims at, if it aims at one
+    target_l0: float | None = None
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        settings = self.settings_class.from_config(_method_kwargs(self.cfg))
+        self.settings: Any = settings
+        self.projector = settings.projector(self.features_dim)
+        self.projector_classifier = (
+            nn.Linear(settings.proj_output_dim, self.num_classes)
+            if settings.add_projector_classifier
+            else None
+        )
+        self.train_diagnostics = OutputDiagnostics(settings.proj_output_dim)
+        self.val_diagnostics = OutputDiagnostics(settings.proj_output_dim)
+        self.no_labels = bool(OmegaConf.select(self.cfg, "data.no_labels", default=False))
+        if self.no_labels:
+            for classifier in filter(None, (self.classifier, self.projector_classifier)):
+                classifier.requires_grad_(False)
+
+    def target_summary(self) -> str | None:
+        """Describe in one line what outputs are to be like; None if there is nothing to say."""
+        return None
+
+    @abstractmethod
+    def objective(
+        self, views: Sequence[Tensor], batch_idx: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the method's loss.
+
+        Args:
+            views: outputs (N, D) for each crop, large ones first.
+            batch_idx: the number of the batch in its epoch.
+
+        Returns:
+            The loss, a scalar, and the unweighted terms it is made of, scalars, by name.
+        """
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Fill in the method's defaults and check its settings.
+
+        Args:
+            cfg: the configuration, changed in place.
+
+        Returns:
+            The same configuration.
+
+        Raises:
+            ConfigurationError: if a setting cannot work.
+        """
+        cfg = super().add_and_assert_specific_cfg(cfg)
+        settings = cls.settings_class.from_config(_method_kwargs(cfg))
+        cfg.method_kwargs = OmegaConf.create(vars(settings))
+        if cfg.optimizer.batch_size < 2:
+            raise ConfigurationError(
+                "Expected `optimizer.batch_size` to be at least 2, a distribution cannot be "
+                f"matched by less, but got {cfg.optimizer.batch_size}."
+            )
+        if cfg.data.num_large_crops + cfg.data.num_small_crops < 2:
+            raise ConfigurationError(
+                "Expected `augmentations` to give at least 2 crops of an image but got "
+                f"{cfg.data.num_large_crops + cfg.data.num_small_crops}."
+            )
+        return cfg
+
+    @property
+    def learnable_params(self) -> list[dict[str, Any]]:
+        """The parameter groups: backbone and classifier, projector and its classifier."""
+        groups = [
+            *super().learnable_params,
+            {"name": "projector", "params": self.projector.parameters()},
+        ]
+        if self.projector_classifier is not None:
+            groups.append(
+                {
+                    "name": "projector_classifier",
+                    "params": self.projector_classifier.parameters(),
+                    "lr": self.classifier_lr,
+                    "weight_decay": 0,
+                }
+            )
+        return groups
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """Compute features, logits and outputs.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            ``feats`` (N, F), ``logits`` (N, classes) and ``z`` (N, D), which is non-negative with
+            the rectified projector.
+        """
+        out = super().forward(X)
+        return {**out, "z": self.projector(out["feats"])}
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
+        """Compute features and outputs of small crops.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            ``feats`` (N, F) and ``z`` (N, D).
+        """
+        out = super().multicrop_forward(X)
+        return {**out, "z": self.projector(out["feats"])}
+
+    def training_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Tensor]:
+        """Compute the loss of one batch.
+
+        Args:
+            batch: indexes (N,), a list of crops (N, C, H, W), targets (N,).
+            batch_idx: the number of the batch in its epoch.
+
+        Returns:
+            ``loss``, and the detached terms of the objective and ``classifier`` that a run which
+            diverges is judged by.
+        """
+        out = super().training_step(batch, batch_idx)
+        views = out["z"]
+        loss, terms = self.objective(views, batch_idx)
+        losses = {f"train_{name}_loss": value for name, value in terms.items()}
+        self.log_dict({f"train_{self.loss_name}": loss, **losses}, on_epoch=True, sync_dist=True)
+        if self.global_step % self.settings.logging_interval == 0:
+            self._log_sparsity(torch.cat(views[: self.num_large_crops]))
+        terms = {name: value.detach() for name, value in terms.items()}
+        if self.no_labels:
+            return {"loss": loss, **terms}
+        classifier = out["loss"]
+        if self.projector_classifier is not None:
+            classifier = classifier + self._log_projector_classifier(out)
+        return {"loss": loss + classifier, **terms, "classifier": classifier.detach()}
+
+    def _base_shared_step(self, X: Tensor, targets: Tensor) -> dict[str, Any]:
+        # Both releases send the large crops of training and validation batches through here.
+        out = super()._base_shared_step(X, targets)
+        if self.projector_classifier is not None:
+            logits = self.projector_classifier(out["z"].detach())
+            acc1, acc5 = accuracy_at_k(logits, targets, top_k=(1, min(5, logits.size(1))))
+            loss = F.cross_entropy(logits, targets, ignore_index=-1)
+            out.update(proj_loss=loss, proj_acc1=acc1, proj_acc5=acc5)
+        if not self.training:
+            self._log_validation(out)
+        return out
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the diagnostics of a training epoch that was broken off."""
+        super().on_train_epoch_start()
+        self.train_diagnostics.reset()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the diagnostics of the steps whose sparsity was logged, all of them together."""
+        super().on_train_epoch_end()
+        self._log_diagnostics(self.train_diagnostics, "train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the diagnostics of a validation that was broken off."""
+        super().on_validation_epoch_start()
+        self.val_diagnostics.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Average and log the validation's metrics and its diagnostics."""
+        super().on_validation_epoch_end()
+        self._log_diagnostics(self.val_diagnostics, "val")
+
+    def _log_validation(self, out: dict[str, Any]) -> None:
+        self.val_diagnostics.update(out["z"])
+        metrics = {f"val_{name}": out[name] for name in out if name.startswith("proj_")}
+        self.log_dict(metrics, batch_size=len(out["z"]), sync_dist=True)
+
+    def _log_projector_classifier(self, out: dict[str, Any]) -> Tensor:
+        names = ("proj_loss", "proj_acc1", "proj_acc5")
+        means = {name: sum(out[name]) / self.num_large_crops for name in names}
+        metrics = {f"train_{name}": value for name, value in means.items()}
+        self.log_dict(metrics, on_epoch=True, sync_dist=True)
+        return means["proj_loss"]
+
+    def _log_sparsity(self, z: Tensor) -> None:
+        self.train_diagnostics.update(z)
+        metrics: dict[str, Any] = {
+            "train_l0_sparsity_metric": l0_sparsity(z),
+            "train_l1_sparsity_metric": l1_sparsity(z),
+        }
+        if self.target_l0 is not None:
+            metrics["train_target_l0"] = self.target_l0
+        self.log_dict(metrics, on_epoch=True, batch_size=len(z), sync_dist=True)
+
+    def _log_diagnostics(self, diagnostics: OutputDiagnostics, stage: str) -> None:
+        if diagnostics.update_count == 0:
+            return  # an epoch of fewer steps than `logging_interval`
+        diagnostics.target = getattr(self, "target", None)
+        metrics: dict[str, Any] = diagnostics.compute()
+        diagnostics.reset()
+        if stage == "train":  # logged step by step
+            metrics = {name: value for name, value in metrics.items() if name not in _LOGGED}
+        elif self.target_l0 is not None:
+            metrics["target_l0"] = self.target_l0
+        metrics = {f"{stage}_{_LOGGED.get(name, name)}": metrics[name] for name in metrics}
+        self.log_dict(metrics, sync_dist=True)
+
+    def _generator(self, batch_idx: int) -> torch.Generator:
+        """Seed the step's draws, the same on all ranks and again when a run is resumed."""
+        seed = OmegaConf.select(self.cfg, "seed", default=5)  # solo-learn's default
+        state = np.random.SeedSequence([seed, self.global_step, batch_idx])
+        generator = torch.Generator(device=self.device)
+        return generator.manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
+
+
+def _method_kwargs(cfg: DictConfig) -> dict[str, Any]:
+    return {str(name): value for name, value in cfg.method_kwargs.items()}

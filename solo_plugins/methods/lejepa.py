@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""LeJEPA: views pulled to their centre, outputs held to an isotropic Gaussian by SIGReg."""
+
+__all__ = ["LeJEPA", "LeJEPASettings"]
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.distributions import Normal
+
+from solo_plugins.losses import SIGReg
+from solo_plugins.methods.joint_embedding import JointEmbedding
+from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeJEPASettings(JointEmbeddingSettings):
+    """LeJEPA's settings, with its published code's defaults.
+
+    Args:
+        projector_type: ``mlp``; ``rectified_mlp`` cannot be Gaussian and is for ablations.
+        sigreg_weight: lambda in [0, 1], SIGReg's weight; the pull's is 1 - lambda (LeJEPA: 0.05).
+        num_projections: directions per step (LeJEPA: 1024).
+        num_knots: frequencies of the test, at least 2 (LeJEPA: 17).
+        max_frequency: the largest of them, positive (LeJEPA: 3).
+        **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`.
+
+    Raises:
+        ConfigurationError: if a value is out of range; the text names key, rule and value.
+    """
+
+    method: ClassVar[str] = "lejepa"
+
+    projector_type: str = "mlp"
+    sigreg_weight: float = 0.05
+    num_projections: int = 1024
+    num_knots: int = 17
+    max_frequency: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weight_rule = "a number in [0, 1]"
+        self._check_numbers("sigreg_weight", rule=weight_rule, holds=lambda value: 0 <= value <= 1)
+        self._check_positive_integers("num_projections", "num_knots")
+        rule = "an integer of at least 2"
+        self._check_numbers("num_knots", rule=rule, holds=lambda value: value >= 2)
+        self._check_numbers("max_frequency", rule="positive", holds=lambda value: value > 0)
+
+
+class LeJEPA(JointEmbedding):
+    r"""Joint embeddings that are Gaussian along every direction.
+
+    With :math:`z_v` (N, D) the projector's outputs for view v and :math:`\bar z` their mean over
+    the large crops, the loss is
+
+    .. math:: (1 - \lambda) \, \mathrm{mean}_v \lVert z_v - \bar z \rVert^2 / (N D)
+        + \lambda \, \mathrm{mean}_v \, \mathrm{SIGReg}(z_v)
+
+    over all views. Both terms are computed in float32.
+
+    Args:
+        cfg: solo-learn's configuration; ``method_kwargs`` are those of :class:`LeJEPASettings`.
+
+    Raises:
+        ConfigurationError: if a setting cannot work.
+
+    References:
+        LeJEPA, https://arxiv.org/abs/2511.08544
+    """
+
+    settings_class = LeJEPASettings
+    loss_name = "lejepa_loss"
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        self.target = Normal(0.0, 1.0)  # of one output, for the diagnostics
+        self.sigreg = SIGReg(
+            self.settings.num_projections,
+            num_knots=self.settings.num_knots,
+            max_frequency=self.settings.max_frequency,
+        )
+
+    def objective(
+        self, views: Sequence[Tensor], batch_idx: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss from the outputs of all views.
+
+        Args:
+            views: outputs (N, D) for each crop, large ones first.
+            batch_idx: the number of the batch in its epoch.
+
+        Returns:
+            The loss, and its terms ``invariance`` and ``sigreg``.
+        """
+        outputs = torch.stack([view.float() for view in views])
+        centre = outputs[: self.num_large_crops].mean(dim=0)
+        invariance = (outputs - centre).square().mean()
+        sigreg = self.sigreg(views, generator=self._generator(batch_idx))
+        weight = self.settings.sigreg_weight
+        loss = (1 - weight) * invariance + weight * sigreg
+        return loss, {"invariance": invariance, "sigreg": sigreg}

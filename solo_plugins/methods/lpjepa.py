@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""LpJEPA: the dense sibling of Rectified LpJEPA."""
+
+__all__ = ["LpJEPA", "LpJEPASettings"]
+
+import dataclasses
+from typing import ClassVar
+
+from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
+from solo_plugins.methods.rectified_lpjepa.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LpJEPASettings(Settings):
+    """Rectified LpJEPA's settings without the two rectifications.
+
+    Args:
+        target_distribution: ``lp_distribution``, nothing else.
+        projector_type: ``mlp``, nothing else.
+        **others: as for :class:`~solo_plugins.methods.rectified_lpjepa.settings.Settings`.
+
+    Raises:
+        ConfigurationError: if a value is out of range; the text names key, rule and value.
+    """
+
+    method: ClassVar[str] = "lpjepa"
+
+    target_distribution: str = "lp_distribution"
+    projector_type: str = "mlp"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_choice("target_distribution", ("lp_distribution",))
+        self._check_choice("projector_type", ("mlp",))
+
+
+class LpJEPA(RectifiedLpJEPA):
+    """Rectified LpJEPA with a generalized Gaussian target and no ReLU: dense outputs.
+
+    Args:
+        cfg: solo-learn's configuration; ``method_kwargs`` are those of :class:`LpJEPASettings`.
+
+    Raises:
+        ConfigurationError: if a setting cannot work.
+
+    References:
+        Rectified LpJEPA, https://arxiv.org/abs/2602.01456 (its unrectified case)
+    """
+
+    settings_class = LpJEPASettings

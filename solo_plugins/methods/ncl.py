@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""NCL: contrastive learning on non-negative outputs."""
+
+__all__ = ["NCL", "NCLSettings"]
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from solo_plugins.framework.losses import simclr_loss
+from solo_plugins.losses import mean_over_pairs
+from solo_plugins.methods.joint_embedding import JointEmbedding
+from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NCLSettings(JointEmbeddingSettings):
+    """SimCLR's settings by solo-learn's names, and a projector that ends in ReLU.
+
+    Args:
+        projector_type: ``rectified_mlp``; with ``mlp`` the method is SimCLR.
+        temperature: of the softmax over similarities, at least 0.02, below which solo-learn main's
+            exponentials overflow (solo-learn's CIFAR YAML and the reference: 0.2).
+        **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`.
+
+    Raises:
+        ConfigurationError: if a value is out of range; the text names key, rule and value.
+    """
+
+    method: ClassVar[str] = "ncl"
+
+    temperature: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rule = "a number of at least 0.02"
+        self._check_numbers("temperature", rule=rule, holds=lambda value: value >= 0.02)
+
+
+class NCL(JointEmbedding):
+    """SimCLR's loss on a rectified projector (NCL-ReLU in the Rectified LpJEPA paper).
+
+    solo-learn's own loss, averaged over all pairs of views of which at least one is a large crop,
+    in float32. The negatives are those of the batch of all processes.
+
+    Args:
+        cfg: solo-learn's configuration; ``method_kwargs`` are those of :class:`NCLSettings`.
+
+    Raises:
+        ConfigurationError: if a setting cannot work.
+
+    References:
+        Non-negative Contrastive Learning, https://arxiv.org/abs/2403.12459
+    """
+
+    settings_class = NCLSettings
+    loss_name = "ncl_loss"
+
+    def objective(
+        self, views: Sequence[Tensor], batch_idx: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss from the outputs of all views.
+
+        Args:
+            views: outputs (N, D) for each crop, large ones first.
+            batch_idx: not used, nothing is drawn.
+
+        Returns:
+            The loss, and no terms: it has one.
+        """
+        temperature = self.settings.temperature
+        loss = mean_over_pairs(
+            lambda first, second: simclr_loss(first, second, temperature=temperature),
+            views,
+            self.num_large_crops,
+        )
+        return loss, {}

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""Rectified LpJEPA as a method of solo-learn."""
+
+__all__ = ["RectifiedLpJEPA"]
+
+from collections.abc import Sequence
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.distributions import Distribution
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.losses import DIRECTIONS, RDMReg, SingularDirections
+from solo_plugins.methods.joint_embedding import JointEmbedding
+from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
+from solo_plugins.methods.rectified_lpjepa.settings import Settings
+
+
+class RectifiedLpJEPA(JointEmbedding):
+    r"""Sparse, non-negative representations by distribution matching.
+
+    With :math:`z_v` (N, D) the projector's outputs for view v, the loss is
+
+    .. math:: \lambda_{inv} \, \mathrm{mean}_{v, w} \lVert z_v - z_w \rVert^2 / (N D)
+        + \lambda_{reg} \, \mathrm{mean}_v \, \mathrm{RDMReg}(z_v)
+
+    over all pairs of views of which at least one is a large crop, and over all views. Small crops
+    are pulled and regularised like large ones. The regulariser runs in float32 on the batch of all
+    processes. Settings that control the share of active outputs move the target during training,
+    and the projector's thresholds.
+
+    Args:
+        cfg: solo-learn's configuration; ``method_kwargs`` are those of
+            :class:`~solo_plugins.methods.rectified_lpjepa.settings.Settings`.
+
+    Raises:
+        ConfigurationError: if a setting cannot work.
+
+    References:
+        Rectified LpJEPA, https://arxiv.org/abs/2602.01456
+    """
+
+    settings_class = Settings
+    loss_name = "rectified_lp_jepa_loss"
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        self.criterion = Criterion(self.settings)
+        self.target_l0 = self.criterion.target_l0
+        self._steps: float | None = None
+
+    @property
+    def rdm_reg(self) -> RDMReg:
+        """The regulariser."""
+        return self.criterion.rdm_reg
+
+    @property
+    def target(self) -> Distribution:
+        """The target of one output; it moves during training if it is controlled."""
+        return self.criterion.rdm_reg.target
+
+    def target_summary(self) -> str:
+        """Describe the target in one line, in closed form."""
+        settings, target = self.settings, self.settings.target()
+        return (
+            f"Target: p={settings.lp_norm_parameter:g}, mu={settings.mu:.4g}, "
+            f"sigma={settings.sigma:.4g}: {100 * float(target.active_probability):.3g} % active "
+            f"outputs, mean {float(target.mean):.4g}, variance {float(target.variance):.4g}"
+        )
+
+    @classmethod
+    def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
+        """Fill in the method's defaults and check its settings.
+
+        Args:
+            cfg: the configuration, changed in place.
+
+        Returns:
+            The same configuration.
+
+        Raises:
+            ConfigurationError: if a setting cannot work.
+        """
+        cfg = super().add_and_assert_specific_cfg(cfg)
+        _check_directions(cls.settings_class(**cfg.method_kwargs), cfg)
+        return cfg
+
+    def objective(
+        self, views: Sequence[Tensor], batch_idx: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss from the outputs of all views.
+
+        Args:
+            views: outputs (N, D) for each crop, large ones first.
+            batch_idx: the number of the batch in its epoch.
+
+        Returns:
+            The loss, and its terms ``invariance`` and ``rdm_reg``.
+        """
+        progress, num_large = self._progress(), self.num_large_crops
+        loss, terms = self.criterion(
+            views,
+            num_large=num_large,
+            progress=progress,
+            generator=self._generator(batch_idx),
+        )
+        if self.settings.controlled:
+            self.criterion.control(
+                torch.cat(list(views[:num_large])), self.projector, progress=progress
+            )
+            if self.global_step % self.settings.logging_interval == 0:
+                self.log("train_scheduled_l0", self.criterion.active_fraction(progress))
+        return loss, terms
+
+    def _progress(self) -> float:
+        """The part of training that is done; all of it outside a trainer."""
+        if self._trainer is None or not self.settings.sparsity_warmup:
+            return 1.0
+        if self._steps is None:  # to count them builds loaders
+            self._steps = float(self.trainer.estimated_stepping_batches)
+        return min(1.0, self.global_step / self._steps)
+
+
+def _check_directions(settings: Settings, cfg: DictConfig) -> None:
+    directions = DIRECTIONS[settings.projection_vectors_type](settings.num_projections)
+    if not isinstance(directions, SingularDirections):
+        return
+    devices = OmegaConf.select(cfg, "devices", default=1)
+    world = (devices if isinstance(devices, int) else len(devices)) * OmegaConf.select(
+        cfg, "num_nodes", default=1
+    )
+    needed = directions.num_singular(
+        cfg.optimizer.batch_size * max(1, world), settings.proj_output_dim
+    )
+    if needed > settings.num_projections:
+        raise ConfigurationError(
+            "Expected `method_kwargs.num_projections` to be at least the number of singular "
+            f"directions, {needed} at this batch size and `proj_output_dim`, but got "
+            f"{settings.num_projections}."
+        )

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""`method_kwargs` of Rectified LpJEPA: names, defaults and what each may be."""
+
+__all__ = ["Settings"]
+
+import dataclasses
+import math
+import warnings
+from typing import ClassVar
+
+from torch import nn
+from torch.distributions import Distribution
+
+from solo_plugins.distributions import (
+    GeneralizedGaussian,
+    RectifiedGeneralizedGaussian,
+    mu_gn,
+    mu_rgn,
+    scaled_to_unit_rms,
+    sigma_gn,
+    sigma_rgn,
+)
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.losses import DIRECTIONS
+from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+from solo_plugins.modules import RectifiedMLP
+
+_TARGETS = {
+    "rectified_lp_distribution": RectifiedGeneralizedGaussian,
+    "lp_distribution": GeneralizedGaussian,
+}
+_SIGMAS = {"sigma_GN": mu_gn, "sigma_RGN": mu_rgn}
+# How far the share of a given `mean_shift_value` may be from a given `target_active_fraction`:
+# values that were rounded to three digits agree.
+_TOLERANCE = 0.01
+_CONTROLS = (
+    "sparsity_warmup",
+    "threshold_rate",
+    "standardize_outputs",
+    "row_floor",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(JointEmbeddingSettings):
+    """The method's settings, by the reference implementation's names and with its defaults.
+
+    Args:
+        proj_hidden_dim: width of the projector's two hidden layers (512 on CIFAR, 2048 on
+            ImageNet-100 in the paper).
+        proj_output_dim: number of outputs D (as ``proj_hidden_dim``).
+        target_distribution: ``rectified_lp_distribution``, or ``lp_distribution`` for dense LpJEPA.
+        lp_norm_parameter: p of the target, positive (paper: 1).
+        mean_shift_value: mu of the target, in the unit of the outputs; by default what
+            ``target_active_fraction`` makes it, else 0 (paper).
+        target_active_fraction: the share of active outputs to have, between 0 and 1, from which mu
+            follows; None leaves mu to ``mean_shift_value``.
+        mode_of_sigma: ``sigma_GN`` gives the target unit variance before rectification (paper),
+            ``sigma_RGN`` after it.
+        projector_type: ``rectified_mlp``, which ends in ReLU, ``rep_rectified_mlp``, whose ReLU has
+            GELU's gradient, or ``mlp``.
+        num_projections: number of unit directions per step (reference: 8192).
+        projection_vectors_type: ``random`` (paper), ``orthogonal``, ``torch_svd_and_random`` or
+            ``torch_svd_bottom_half_eigen_and_random``.
+        invariance_loss_weight: weight of the squared distance between views (paper: 25).
+        rdm_reg_loss_weight: weight of RDMReg (paper: 125; 250 for ResNet-18 on CIFAR-100).
+        share_target: draw one target sample per step for all views, not one per view.
+        unit_rms_target: scale the target to a mean square of 1, so that RDMReg keeps its size as mu
+            falls.
+        sparsity_warmup: the part of training, from 0 to 1, in which the target's share of active
+            outputs goes from 1/2 to the one asked for.
+        threshold_rate: moves a threshold before the last ReLU, one for each output, until outputs
+            are active as often as asked for; the largest step, in standard deviations of the
+            output; 0 is off.
+        standardize_outputs: give each sample's outputs mean 0 and variance 1 before the last ReLU.
+        row_floor: how many outputs of each sample are active at least, as a part, from 0 to 1, of
+            those asked for.
+        add_projector_classifier: train an online linear classifier on the outputs too.
+        logging_interval: steps between two logs of the sparsity metrics.
+
+    Raises:
+        ConfigurationError: if a value is out of range; the text names key, rule and value.
+    """
+
+    method: ClassVar[str] = "rectified_lpjepa"
+
+    target_distribution: str = "rectified_lp_distribution"
+    lp_norm_parameter: float = 1.0
+    mean_shift_value: float | None = None
+    target_active_fraction: float | None = None
+    mode_of_sigma: str = "sigma_GN"
+    num_projections: int = 8192
+    projection_vectors_type: str = "random"
+    invariance_loss_weight: float = 25.0
+    rdm_reg_loss_weight: float = 125.0
+    share_target: bool = False
+    unit_rms_target: bool = False
+    sparsity_warmup: float = 0.0
+    threshold_rate: float = 0.0
+    standardize_outputs: bool = False
+    row_floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_choice("target_distribution", _TARGETS)
+        self._check_choice("mode_of_sigma", _SIGMAS)
+        self._check_choice("projection_vectors_type", DIRECTIONS)
+        self._check_positive_integers("num_projections")
+        self._check_flags("share_target", "unit_rms_target", "standardize_outputs")
+        self._check_numbers("lp_norm_parameter", rule="positive", holds=lambda value: value > 0)
+        weights = ("invariance_loss_weight", "rdm_reg_loss_weight")
+        self._check_numbers(*weights, rule="non-negative", holds=lambda value: value >= 0)
+        parts = ("sparsity_warmup", "threshold_rate", "row_floor")
+        rule = "a number from 0 to 1"
+        self._check_numbers(*parts, rule=rule, holds=lambda value: 0 <= value <= 1)
+        self._settle_mean_shift()
+        self._check_control()
+        if self.target_distribution.startswith("rectified") and self.projector_type == "mlp":
+            warnings.warn(
+                "`method_kwargs.projector_type` is 'mlp', which has negative outputs, but "
+                "`method_kwargs.target_distribution` is rectified: the outputs will not be sparse. "
+                "This is meant for ablations; use 'rectified_mlp' otherwise.",
+                stacklevel=2,
+            )
+
+    @property
+    def sigma(self) -> float:
+        """The target's scale, in the unit of the outputs."""
+        return self._scaled(float(self.mean_shift_value or 0.0))[1]
+
+    @property
+    def mu(self) -> float:
+        """The target's location, in the unit of the outputs."""
+        return self._scaled(float(self.mean_shift_value or 0.0))[0]
+
+    @property
+    def controlled(self) -> bool:
+        """Whether anything depends on how active the outputs have been, or on the step."""
+        return bool(self.sparsity_warmup or self.threshold_rate)
+
+    def target(self, active_fraction: float | None = None) -> Distribution:
+        """Build the target distribution of one output.
+
+        Args:
+            active_fraction: a share of active outputs to have in place of the one asked for.
+
+        Returns:
+            A distribution with an empty batch shape.
+        """
+        p, mean_shift = float(self.lp_norm_parameter), float(self.mean_shift_value or 0.0)
+        if active_fraction is not None:
+            mean_shift = _SIGMAS[self.mode_of_sigma](active_fraction, p)
+        return _TARGETS[self.target_distribution](*self._scaled(mean_shift), p)
+
+    def projector(self, input_dim: int) -> nn.Module:
+        """Build the projector, with thresholds if there are to be any.
+
+        Args:
+            input_dim: number of backbone features, positive.
+
+        Returns:
+            A module from (N, input_dim) to (N, proj_output_dim).
+        """
+        projector = super().projector(input_dim)
+        changed = self.threshold_rate or self.standardize_outputs or self.row_floor
+        if isinstance(projector, RectifiedMLP) and changed:
+            return projector.with_thresholds(
+                standardize=self.standardize_outputs, floor=self._floor()
+            )
+        return projector
+
+    def _floor(self) -> int:
+        if not self.row_floor:
+            return 0
+        share = float(self.target().active_probability)  # type: ignore[attr-defined]
+        # less than rounding errors above a whole number is that number
+        floor = math.ceil(self.row_floor * share * self.proj_output_dim - 1e-4)
+        return min(floor, self.proj_output_dim - 1)
+
+    def _scaled(self, mean_shift: float) -> tuple[float, float]:
+        p = float(self.lp_norm_parameter)
+        scale = sigma_gn(p) if self.mode_of_sigma == "sigma_GN" else sigma_rgn(p, mean_shift)
+        if self.unit_rms_target and self.target_distribution.startswith("rectified"):
+            return scaled_to_unit_rms(mean_shift, scale, p)
+        return mean_shift, scale
+
+    def _settle_mean_shift(self) -> None:
+        """Let mu follow from the share that was asked for, or check that the two agree."""
+        given, asked = self.mean_shift_value, self.target_active_fraction
+        if given is not None:
+            self._check_numbers("mean_shift_value", rule="finite", holds=math.isfinite)
+        if asked is None:
+            object.__setattr__(self, "mean_shift_value", 0.0 if given is None else given)
+            return
+        rule = "between 0 and 1, neither included,"
+        self._check_numbers("target_active_fraction", rule=rule, holds=lambda value: 0 < value < 1)
+        if not self.target_distribution.startswith("rectified"):
+            raise ConfigurationError(
+                "Expected `method_kwargs.target_active_fraction` to be set with "
+                "`target_distribution: rectified_lp_distribution` only, other targets have no "
+                f"outputs at zero, but got {asked!r} with {self.target_distribution!r}."
+            )
+        if given is None:
+            mean_shift = _SIGMAS[self.mode_of_sigma](asked, float(self.lp_norm_parameter))
+            object.__setattr__(self, "mean_shift_value", mean_shift)
+            return
+        share = float(self.target().active_probability)  # type: ignore[attr-defined]
+        if abs(share - asked) > _TOLERANCE * min(asked, 1 - asked):
+            raise ConfigurationError(
+                "Expected `method_kwargs.mean_shift_value` and `target_active_fraction` to agree, "
+                f"but {given!r} gives {share:.4f} active outputs and {asked!r} were asked for; "
+                "give one of the two, `++method_kwargs.mean_shift_value=null` takes a YAML's back."
+            )
+
+    def _check_control(self) -> None:
+        """Refuse control of outputs that cannot be zero."""
+        for name in _CONTROLS:
+            value = getattr(self, name)
+            if not value:
+                continue
+            if not self.target_distribution.startswith("rectified"):
+                raise ConfigurationError(
+                    f"Expected `method_kwargs.{name}` to be off with "
+                    f"`target_distribution: {self.target_distribution}`, all of whose outputs are "
+                    f"active, but got {value!r}."
+                )
+            if self.projector_type == "mlp":
+                raise ConfigurationError(
+                    f"Expected `method_kwargs.{name}` to be off with `projector_type: mlp`, which "
+                    f"has no ReLU, but got {value!r}."
+                )

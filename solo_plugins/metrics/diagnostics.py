@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""How outputs are doing over an epoch: sparsity, collapse, rank, marginals and dependence."""
+
+__all__ = ["OutputDiagnostics"]
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from solo_plugins.metrics.sample_statistics import (
+    effective_rank,
+    marginal_distance,
+    nhsic,
+)
+from solo_plugins.metrics.sparsity import l1_by_row
+
+# 2^32 over the golden ratio: the multiples of it, modulo 2^32, are spread evenly from the first on
+# and in step with no period that data may have (Knuth, The Art of Computer Programming 3, 6.4).
+_GOLDEN, _KEYS = 2654435769, 2**32
+
+
+class OutputDiagnostics(Metric):
+    r"""Diagnostics of outputs, accumulated over batches and processes.
+
+    Shares are counted over all rows seen. What needs the rows side by side is computed on a sample
+    of at most ``sample_size``: the rows whose number i on their process, counted from 0, has the
+    smallest keys :math:`i \cdot 2654435769 \bmod 2^{32}`. That is a choice without chance, the same
+    for any size of batches, and spread evenly over data that lie by class or in turns. Memory is
+    bounded by ``sample_size`` rows on each process, whose samples are thinned out in the same way.
+
+    Args:
+        num_outputs: D, positive.
+        target: the distribution that each output is matched to, with ``icdf`` and of batch shape ()
+            or (D,), or None. The attribute of this name may be set at any time: ``compute`` takes
+            what it finds.
+        sample_size: positive.
+        **kwargs: those of every ``torchmetrics.Metric``.
+
+    Raises:
+        ValueError: if a size is not positive.
+
+    Example:
+        >>> diagnostics = OutputDiagnostics(2)
+        >>> diagnostics.update(torch.tensor([[0.0, 2.0], [0.0, 0.0]]))
+        >>> diagnostics.update(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
+        >>> found = {name: value.item() for name, value in diagnostics.compute().items()}
+        >>> found["l0"], found["l1"], found["all_zero_rows"], found["dead_outputs"]
+        (0.375, 0.5, 0.25, 0.5)
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    num_rows: Tensor
+    num_zero_rows: Tensor
+    num_active: Tensor
+    l1_sum: Tensor
+    sample: list[Tensor]
+    keys: list[Tensor]
+
+    def __init__(
+        self,
+        num_outputs: int,
+        target: Distribution | None = None,
+        *,
+        sample_size: int = 1024,
+        **kwargs: Any,
+    ) -> None:
+        for name, size in (("num_outputs", num_outputs), ("sample_size", sample_size)):
+            if size < 1:
+                raise ValueError(f"Expected `{name}` to be positive but got {size}.")
+        # Not cached: the target may be another one the next time.
+        super().__init__(compute_with_cache=False, **kwargs)
+        self.num_outputs = num_outputs
+        self.target = target
+        self.sample_size = sample_size
+        zero = torch.zeros((), dtype=torch.int64)
+        self.add_state("num_rows", zero, dist_reduce_fx="sum")
+        self.add_state("num_zero_rows", zero.clone(), dist_reduce_fx="sum")
+        self.add_state("num_active", zero.new_zeros(num_outputs), dist_reduce_fx="sum")
+        self.add_state("l1_sum", zero.double(), dist_reduce_fx="sum")
+        self.add_state("sample", [], dist_reduce_fx="cat")
+        self.add_state("keys", [], dist_reduce_fx="cat")
+
+    def update(self, z: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            z: outputs (N, D), of any floating dtype.
+
+        Raises:
+            ValueError: if `z` is of another shape.
+        """
+        if z.ndim != 2 or z.size(1) != self.num_outputs:
+            raise ValueError(
+                f"Expected `z` to be of shape (N, {self.num_outputs}) but got {tuple(z.shape)}."
+            )
+        z = z.detach()
+        number = self.num_rows + torch.arange(len(z), device=z.device)
+        rows, keys = _smallest(z.float(), number * _GOLDEN % _KEYS, self.sample_size)
+        rows, keys = torch.cat([*self.sample, rows]), torch.cat([*self.keys, keys])
+        rows, keys = _smallest(rows, keys, self.sample_size)
+        self.sample, self.keys = [rows], [keys]
+        active = z != 0
+        zero_rows = ~active.any(dim=1)
+        self.num_rows = self.num_rows + len(z)
+        self.num_zero_rows = self.num_zero_rows + zero_rows.sum()
+        self.num_active = self.num_active + active.sum(dim=0)
+        l1 = torch.where(zero_rows, 0.0, l1_by_row(z)).double().sum()
+        # In float64 even after Lightning has cast the model, and with it this state, to bfloat16
+        self.l1_sum = self.l1_sum.double() + l1
+
+    def compute(self) -> dict[str, Tensor]:
+        r"""Compute the diagnostics of everything seen so far, on all processes.
+
+        Returns:
+            Scalars in float64. Shares in [0, 1] of all rows or outputs seen:
+
+            - ``l0``: entries that are not zero.
+            - ``l1``: :math:`(\lVert z \rVert_1 / \lVert z \rVert_2)^2 / D`, averaged over the rows
+              that are not all zero; NaN if there is none.
+            - ``all_zero_rows``: rows of which every output is zero.
+            - ``dead_outputs``: outputs that are zero in every row.
+            - ``always_on_outputs``: outputs that are zero in no row.
+
+            And of the sample, NaN if it is not finite: ``effective_rank``, ``marginal_distance``
+            (missing without a target) and ``nhsic``, see
+            :mod:`~solo_plugins.metrics.sample_statistics`.
+        """
+        rows = self.num_rows.double()
+        values = {
+            "l0": self.num_active.sum() / (rows * self.num_outputs),
+            "l1": self.l1_sum.double() / (rows - self.num_zero_rows),
+            "all_zero_rows": self.num_zero_rows / rows,
+            "dead_outputs": (self.num_active == 0).double().mean(),
+            "always_on_outputs": (self.num_active == self.num_rows).double().mean(),
+        }
+        return values | self._of_sample()
+
+    def _of_sample(self) -> dict[str, Tensor]:
+        sample, _ = _smallest(dim_zero_cat(self.sample), dim_zero_cat(self.keys), self.sample_size)
+        names = ["effective_rank", "marginal_distance", "nhsic"]
+        if self.target is None:
+            names.remove("marginal_distance")
+        if not sample.isfinite().all():
+            return {name: sample.new_full((), torch.nan, dtype=torch.float64) for name in names}
+        values = {"effective_rank": effective_rank(sample), "nhsic": nhsic(sample)}
+        if self.target is not None:
+            values["marginal_distance"] = marginal_distance(sample, self.target)
+        return {name: values[name] for name in names}
+
+
+def _smallest(rows: Tensor, keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the `count` rows of the smallest keys, and these, in ascending order."""
+    # Stable: rows of different processes may have the same key.
+    order = keys.argsort(stable=True)[:count]
+    return rows[order], keys[order]

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+"""The projector and the activations that it can end in."""
+
+__all__ = [
+    "MLP",
+    "PROJECTORS",
+    "RectifiedMLP",
+    "RepReLU",
+    "RepRectifiedMLP",
+    "ThresholdedReLU",
+    "rep_relu",
+]
+
+from solo_plugins.modules.activation import RepReLU, ThresholdedReLU, rep_relu
+from solo_plugins.modules.projector import MLP, PROJECTORS, RectifiedMLP, RepRectifiedMLP

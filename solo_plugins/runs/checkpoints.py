@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Reading checkpoints safely, and comparing their weights with a model's."""
+
+__all__ = ["check_fits", "check_weights", "load_checkpoint"]
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from solo_plugins.errors import ConfigurationError
+
+
+def check_fits(model: nn.Module, checkpoint: Path) -> None:
+    """Compare a checkpoint's weights with the model's, before anything is trained.
+
+    Args:
+        model: the method.
+        checkpoint: a Lightning checkpoint.
+
+    Raises:
+        ConfigurationError: listing what is missing, unknown or of another shape.
+    """
+    check_weights(load_checkpoint(checkpoint)["state_dict"], model.state_dict(), checkpoint)
+
+
+def load_checkpoint(checkpoint: Path) -> Mapping[str, Any]:
+    """Read a checkpoint without running what may stand in it.
+
+    Args:
+        checkpoint: a Lightning checkpoint.
+
+    Returns:
+        Its entries, ``state_dict`` among them, on the CPU.
+
+    Raises:
+        ConfigurationError: if it is none, or holds more than tensors and plain values.
+    """
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError, ValueError) as error:
+        # torch has no error of its own for a file that is no checkpoint
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigurationError(
+            f"Expected a checkpoint of tensors and plain values but {str(checkpoint)!r} is none, "
+            "or holds objects that are not loaded since they could run any code. If it is your "
+            "own, save its `state_dict` alone by "
+            "torch.save({'state_dict': torch.load(path, weights_only=False)['state_dict']}, new). "
+            f"torch says: {reason}"
+        ) from error
+    if not isinstance(saved, Mapping) or "state_dict" not in saved:
+        found = ", ".join(map(str, saved)) if isinstance(saved, Mapping) else type(saved).__name__
+        raise ConfigurationError(
+            f"Expected a checkpoint with a `state_dict` but {str(checkpoint)!r} has {found}."
+        )
+    return saved
+
+
+def check_weights(
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], checkpoint: Path
+) -> None:
+    """Compare names and shapes of saved weights with those of a model.
+
+    Args:
+        weights: the saved ones.
+        own: the model's.
+        checkpoint: where the saved ones come from.
+
+    Raises:
+        ConfigurationError: listing what is missing, unknown or of another shape.
+    """
+    problems = [f"missing {name}" for name in own if name not in weights]
+    problems += [f"unknown {name}" for name in weights if name not in own]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:8]) + ("; ..." if len(problems) > 8 else "")
+        raise ConfigurationError(
+            f"Expected the weights of {str(checkpoint)!r} to fit this configuration's model but "
+            f"{len(problems)} do not: {shown}."
+        )

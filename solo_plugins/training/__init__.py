@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Pretraining: the trainer, its callbacks, and sweeps."""

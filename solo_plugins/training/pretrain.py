@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Pretraining from a configuration: what ``main_pretrain.py`` calls."""
+
+__all__ = ["pretrain"]
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+
+from solo_plugins.args.pretrain import parse_cfg
+from solo_plugins.data import PretrainDataModule
+from solo_plugins.framework import METHODS
+from solo_plugins.methods.joint_embedding import JointEmbedding
+from solo_plugins.registry import register
+from solo_plugins.runs.checkpoints import check_fits
+from solo_plugins.runs.find import Run, claimed, find_run
+from solo_plugins.training.callbacks import Resumable, RunFolder, StopOnNonFinite
+from solo_plugins.training.sweep import check_processes
+from solo_plugins.training.trainer import checkpoint_callbacks, fit, say
+
+
+class Result(NamedTuple):
+    """What a run came to.
+
+    Args:
+        folder: the run's folder.
+        checkpoint: its last checkpoint, or None if ``checkpoint.enabled`` is false.
+        metrics: the last value of every metric.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+    metrics: dict[str, float]
+
+
+def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Result:
+    """Pretrain any registered method.
+
+    Everything that can be wrong with a configuration is found before a file is written. A finished
+    run of the same configuration is reported, not repeated, if ``auto_resume.enabled``.
+
+    Args:
+        cfg: the configuration as composed by hydra.
+        callbacks: more of Lightning's callbacks, called before the run's own.
+
+    Returns:
+        Where the run lies and its last metrics.
+
+    Raises:
+        ConfigurationError: if the configuration cannot work.
+        NonFiniteLossError: if the loss diverges.
+    """
+    register()
+    cfg, hardware = parse_cfg(cfg)
+    check_processes(hardware.num_devices * cfg.num_nodes)
+    run = find_run(cfg)
+    if run.finished:
+        say(f"{run.folder} is a finished run of this configuration: nothing to do.")
+        result = Result(run.folder, run.checkpoint, _summary(run))
+        _report(result)
+        return result
+    say(str(hardware))
+    seed_everything(cfg.seed, verbose=False)
+    # Methods take lists and numbers out of the configuration they are given, and fill it in.
+    model: LightningModule = METHODS[cfg.method](cfg.copy())
+    if isinstance(model, JointEmbedding) and (line := model.target_summary()) is not None:
+        say(line)
+    if not cfg.performance.disable_channel_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if run.checkpoint is not None:
+        check_fits(model, run.checkpoint)
+        say(f"Resuming from {run.checkpoint}.")
+    data = PretrainDataModule(cfg)
+    data.check()
+    with claimed(run) as run:
+        every = [*callbacks, *_callbacks(cfg, run)]
+        metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=every)
+    checkpoint = run.folder / "last.ckpt" if cfg.checkpoint.enabled else None
+    result = Result(run.folder, checkpoint, metrics)
+    _report(result)
+    return result
+
+
+def _callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
+    own = issubclass(METHODS[cfg.method], JointEmbedding)
+    # solo-learn's methods add the classifier's loss, which is NaN without labels
+    unlabelled = ("loss",) if cfg.data.no_labels and not own else ()
+    callbacks: list[Callback] = [
+        RunFolder(run.folder, cfg),
+        StopOnNonFinite(cfg.get("log_every_n_steps") or 50, skip=unlabelled),
+        Resumable(),
+        LearningRateMonitor(logging_interval="step"),
+    ]
+    return [*callbacks, *checkpoint_callbacks(cfg, run)]
+
+
+def _summary(run: Run) -> dict[str, float]:
+    summary = json.loads((run.folder / "summary.json").read_text())
+    return {name: value for name, value in summary.items() if isinstance(value, int | float)}
+
+
+@rank_zero_only
+def _report(result: Result) -> None:
+    metrics = result.metrics
+    if "val_knn_acc1" in metrics:
+        say(f"Online kNN accuracy (backbone, top 1): {metrics['val_knn_acc1']:.1f} %")
+    if "val_acc1" in metrics:
+        say(f"Online linear probe (backbone, top 1): {metrics['val_acc1']:.1f} %")
+    for stage in ("val", "train_epoch", "train"):
+        name, _, suffix = stage.partition("_")
+        key = f"{name}_l0_sparsity_metric" + (f"_{suffix}" if suffix else "")
+        if key in metrics:
+            target = metrics.get(key.replace("l0_sparsity_metric", "target_l0"))
+            of_target = "" if target is None else f" (the target has {100 * target:.1f} %)"
+            say(f"Active outputs: {100 * metrics[key]:.1f} %{of_target}")
+            break
+    say(f"Checkpoint: {result.checkpoint or 'none, checkpoint.enabled is false'}")

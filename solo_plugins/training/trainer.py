@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Lightning's trainer, logs and checkpoints as every kind of run has them."""
+
+__all__ = ["checkpoint_callbacks", "fit", "say"]
+
+import inspect
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from solo_plugins.args.hardware import Hardware
+from solo_plugins.data import PretrainDataModule
+from solo_plugins.runs.find import Run
+
+
+def fit(
+    model: LightningModule,
+    data: PretrainDataModule,
+    cfg: DictConfig,
+    run: Run,
+    *,
+    hardware: Hardware,
+    callbacks: Sequence[Callback],
+) -> dict[str, float]:
+    """Train a model in a run's folder, from the run's checkpoint if it has one.
+
+    Args:
+        model: what to train.
+        data: what to train on.
+        cfg: the resolved configuration; all of Lightning's own settings in it are passed on.
+        run: the run.
+        hardware: what the run goes on.
+        callbacks: all callbacks, those that write checkpoints included.
+
+    Returns:
+        The last value of every metric.
+    """
+    with warnings.catch_warnings():
+        # Of the run's own folder, and of a deprecation that Lightning has to follow itself.
+        warnings.filterwarnings("ignore", message=".* directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+        settings = _settings(cfg, hardware, validates=data.validates)
+        trainer = Trainer(**settings, logger=_loggers(cfg, run), callbacks=list(callbacks))
+        trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def checkpoint_callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
+    """Build what writes checkpoints: the last one, and those that are kept by the way.
+
+    Args:
+        cfg: the resolved configuration; ``checkpoint`` and ``name`` are read.
+        run: the run.
+
+    Returns:
+        One callback, or two; none if ``checkpoint.enabled`` is false.
+    """
+    if not cfg.checkpoint.enabled:
+        return []
+    # Written after the epoch's validation, and before the next epoch's first draw.
+    every: dict[str, Any] = {
+        "dirpath": run.folder,
+        "save_on_train_epoch_end": True,
+        "auto_insert_metric_name": False,
+        "enable_version_counter": False,
+    }
+    callbacks: list[Callback] = [ModelCheckpoint(filename="last", **every)]
+    if cfg.checkpoint.frequency > 1 or cfg.checkpoint.keep_prev:
+        callbacks.append(
+            ModelCheckpoint(
+                filename=f"{cfg.name}-ep={{epoch}}",
+                every_n_epochs=cfg.checkpoint.frequency,
+                save_top_k=-1 if cfg.checkpoint.keep_prev else 1,
+                **every,
+            )
+        )
+    return callbacks
+
+
+@rank_zero_only
+def say(line: str) -> None:
+    """Print a line, once however many processes there are.
+
+    Args:
+        line: what to print.
+    """
+    print(line, flush=True)
+
+
+def _settings(cfg: DictConfig, hardware: Hardware, *, validates: bool) -> dict[str, Any]:
+    known = inspect.signature(Trainer.__init__).parameters
+    settings = {name: value for name, value in _plain(cfg).items() if name in known}
+    strategy: Any = hardware.strategy
+    if strategy == "ddp":
+        strategy = DDPStrategy(find_unused_parameters=False)
+    if not validates:
+        settings |= {"limit_val_batches": 0}
+    return settings | {
+        "strategy": strategy,
+        "enable_checkpointing": cfg.checkpoint.enabled,
+        # The data module shards and seeds by itself.
+        "use_distributed_sampler": False,
+    }
+
+
+def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
+    _keep_old_log(run.folder)
+    loggers: list[Logger] = [CSVLogger(run.folder, name="", version="")]
+    if cfg.wandb.enabled:
+        wandb = WandbLogger(
+            name=cfg.name,
+            # The same folder is the same run, when it is resumed too.
+            id=run.folder.name,
+            resume="allow",
+            save_dir=run.folder,
+            project=cfg.wandb.project,
+            entity=cfg.wandb.entity,
+            offline=cfg.wandb.offline,
+        )
+        wandb.log_hyperparams(_plain(cfg))
+        loggers.append(wandb)
+    return loggers
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg)  # type: ignore[return-value]
+
+
+@rank_zero_only
+def _keep_old_log(folder: Path) -> None:
+    """Move an interrupted run's log out of the way of Lightning, which would empty it."""
+    log, number = folder / "metrics.csv", 1
+    if log.is_file():
+        while (folder / f"metrics.{number}.csv").exists():
+            number += 1
+        log.rename(folder / f"metrics.{number}.csv")

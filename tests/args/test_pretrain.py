@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""What a configuration may say, and what a person is told when it is wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from solo_plugins.args.hardware import resolve
+from solo_plugins.args.pretrain import parse_cfg
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.training.pretrain import pretrain
+
+Make = Callable[..., DictConfig]
+pytestmark = pytest.mark.usefixtures("methods")
+
+
+def _off() -> dict[str, float]:
+    return {"prob": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"method": "rectified_lpjpea"},
+            r"`method` to be one of .*byol.*Did you mean `rectified_l",
+        ),
+        ({"method": "linear"}, r"`method` to be one of .* but got 'linear'"),
+        ({"method_kwarsg": {"rdm_reg_loss_weight": 1}}, r"`method_kwarsg`. Did you mean `method_k"),
+        ({"optimiser": {"lr": 1}}, r"`optimiser`. Did you mean `optimizer`"),
+        ({"max_epoch": 3}, r"`max_epoch`. Did you mean `max_epochs`"),
+        ({"optimizer.Lr": 0.1}, r"`optimizer.Lr`. Did you mean `lr`"),
+        ({"data.trainpath": "x"}, r"`data.trainpath`. Did you mean `train_path`"),
+        ({"max_epochs": 0}, r"`max_epochs` to be a positive integer but got 0"),
+        ({"optimizer.name": "adamax"}, r"`optimizer.name` to be one of .* got 'adamax'"),
+        ({"optimizer.lr": -1}, r"`optimizer.lr` to be a non-negative number but got -1"),
+        ({"optimizer.lr": None}, r"Expected `optimizer.lr` to be set"),
+        ({"scheduler.interval": "hour"}, r"`scheduler.interval` to be one of step, epoch"),
+        ({"knn_eval": {"distance_func": "l1"}}, r"`knn_eval.distance_func` to be one of"),
+        ({"data.dataset": "mnist"}, r"`data.dataset` to be one of cifar10, .* got 'mnist'"),
+        ({"data.format": "tfds"}, r"`data.format` to be one of .* got 'tfds'"),
+        ({"data.format": "dali"}, r"`data.dataset` to be one of imagenet, .* got 'digits'"),
+        ({"data.fraction": 0.5}, r"`data.fraction` .* but got 0.5 for digits"),
+        (
+            {"data.dataset": "custom"},
+            r"`data.train_path` to be a folder .* that exists but got None",
+        ),
+        ({"data": {"dataset": "cifar10"}}, r"Expected `data.train_path` to be set"),
+        ({"mlp_probe": {"enabled": True}}, r"`mlp_probe.enabled` to be false"),
+        ({"wandb": True}, r"`wandb` to be a block of settings but got True"),
+        ({"augmentations": []}, r"`augmentations` to be a list of entries but got \[\]"),
+        ({"accelerator": "tpu"}, r"`accelerator` to be one of auto, gpu, cuda, cpu but got 'tpu'"),
+        ({"devices": 0}, r"`devices` to be a positive number, .* but got 0"),
+        ({"dali": {"device": "tpu"}}, r"`dali.device` to be one of gpu, cpu"),
+        ({"backbone.name": "resnet81"}, r"`backbone.name` .* 'resnet81'.*Did you mean `resnet18`"),
+        ({"resume_from_checkpoint": "no.ckpt"}, r"`resume_from_checkpoint` .* got 'no.ckpt'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named_and_nothing_is_written(
+    changes: dict[str, Any], message: str, make_cfg: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        pretrain(make_cfg(**{key.replace(".", "__"): value for key, value in changes.items()}))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lp_norm_parameter": 0}, r"`method_kwargs.lp_norm_parameter` to be positive but got 0"),
+        (
+            {"lp_norm_parameter": "1"},
+            r"`method_kwargs.lp_norm_parameter` to be positive but got '1",
+        ),
+        (
+            {"mean_shift_value": float("inf")},
+            r"`method_kwargs.mean_shift_value` to be finite .* inf",
+        ),
+        (
+            {"mean_shift_value": float("nan")},
+            r"`method_kwargs.mean_shift_value` to be finite .* nan",
+        ),
+        ({"rdm_reg_loss_wieght": 1}, r"`rdm_reg_loss_wieght`. Did you mean `rdm_reg_loss_weight`"),
+        ({"target_distribution": "lp"}, r"`method_kwargs.target_distribution` to be one of"),
+        ({"mode_of_sigma": "sigma_NG"}, r"`method_kwargs.mode_of_sigma` .*Did you mean `sigma_GN`"),
+        (
+            {"projector_type": "linear"},
+            r"`method_kwargs.projector_type` to be one of mlp, rectified",
+        ),
+        ({"projection_vectors_type": "svd"}, r"`method_kwargs.projection_vectors_type` to be one"),
+        ({"num_projections": 0}, r"`method_kwargs.num_projections` to be a positive integer"),
+        ({"num_projections": 1.5}, r"`method_kwargs.num_projections` to be a positive integer"),
+        ({"proj_output_dim": None}, r"`method_kwargs.proj_output_dim` to be a positive integer"),
+        ({"invariance_loss_weight": -1}, r"`method_kwargs.invariance_loss_weight` to be non-neg"),
+        (
+            {"add_projector_classifier": 1},
+            r"`method_kwargs.add_projector_classifier` to be true or",
+        ),
+        (
+            {"projection_vectors_type": "torch_svd_and_random", "num_projections": 15},
+            r"at least the number of singular directions, 16 at .* but got 15",
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_of_the_method_is_named(
+    changes: dict[str, Any], message: str, make_cfg: Make, tmp_path: Path
+) -> None:
+    cfg = make_cfg()
+    cfg.method_kwargs.update(changes)
+    with pytest.raises(ConfigurationError, match=message):
+        pretrain(cfg)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_width_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"Expected `method_kwargs.proj_output_dim` to be"):
+        Settings.from_config({"proj_hidden_dim": 4})
+
+
+def test_an_unrectified_projector_against_a_rectified_target_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="projector_type` is 'mlp'.* will not be sparse"):
+        Settings(proj_hidden_dim=4, proj_output_dim=4, projector_type="mlp")
+
+
+@pytest.mark.parametrize("batch_size", [1, 5000])
+def test_impossible_batch_sizes_are_refused(
+    batch_size: int, make_cfg: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"`optimizer.batch_size` .* got {batch_size}"):
+        pretrain(make_cfg(optimizer__batch_size=batch_size))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_single_crop_is_refused(make_cfg: Make, augmentation: Callable) -> None:
+    with pytest.raises(ConfigurationError, match="at least 2 crops of an image but got 1"):
+        pretrain(make_cfg(augmentations=[augmentation(num_crops=1)]))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"crop_size": 0}, r"`augmentations\[0\].crop_size` to be a positive integer but got 0"),
+        ({"blur": {}}, r"`augmentations\[0\].blur`"),
+        ({"grayscale": {}}, r"`augmentations\[0\].grayscale.prob` to be set"),
+        ({"grayscale": {"probability": 1}}, r"`augmentations\[0\].grayscale.probability`"),
+    ],
+    ids=str,
+)
+def test_augmentations_are_checked(
+    entry: dict, message: str, make_cfg: Make, augmentation: Callable
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        parse_cfg(make_cfg(augmentations=[augmentation(**entry)]))
+
+
+def test_a_path_that_does_not_exist_is_named_with_the_nearest(
+    make_cfg: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    wrong = str(tmp_path / "imags")
+    with pytest.raises(
+        ConfigurationError, match=r"`data.train_path` .*imags'.*Did you mean .*ages'"
+    ):
+        parse_cfg(make_cfg(data={"dataset": "custom", "train_path": wrong}))
+
+
+def test_a_folder_without_classes_is_refused(make_cfg: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"a folder for each class, or `data.no_labels`"):
+        parse_cfg(make_cfg(data={"dataset": "custom", "train_path": str(tmp_path)}))
+
+
+def test_a_download_that_fails_names_the_path_and_leaves_nothing(
+    make_cfg: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.datasets import CIFAR100
+
+    monkeypatch.setattr(CIFAR100, "url", "http://127.0.0.1:9/cifar.tar.gz")  # the discard port
+    root = tmp_path / "data"
+    cfg = make_cfg(data={"dataset": "cifar100", "train_path": str(root)})
+    with pytest.raises(
+        ConfigurationError, match=r"`data.train_path` to hold cifar100, or a network"
+    ):
+        pretrain(cfg)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "devices", "batch_size", "wanted"),
+    [("sgd", 1, 256, 0.1), ("lars", 1, 128, 0.05), ("adamw", [0, 1], 128, 0.1)],
+)
+def test_rates_are_scaled_by_the_batch_of_all_devices(
+    optimizer: str, devices: Any, batch_size: int, wanted: float, make_cfg: Make
+) -> None:
+    # solo-learn's rule: times batch size, devices and nodes over 256
+    changes = {"optimizer__name": optimizer, "optimizer__batch_size": batch_size}
+    cfg, _ = parse_cfg(make_cfg(devices=devices, **changes))
+    assert cfg.optimizer.lr == pytest.approx(wanted)
+    assert cfg.optimizer.classifier_lr == pytest.approx(wanted)
+
+
+def test_crops_are_counted_by_size(make_cfg: Make, augmentation: Callable) -> None:
+    entries = [augmentation(num_crops=2), augmentation(num_crops=4, crop_size=16)]
+    cfg, _ = parse_cfg(make_cfg(augmentations=entries))
+    assert (cfg.data.num_large_crops, cfg.data.num_small_crops) == (2, 4)
+
+
+def test_small_crops_before_large_ones_are_refused(make_cfg: Make, augmentation: Callable) -> None:
+    sizes = (32, 16, 32)
+    entries = [augmentation(num_crops=1, crop_size=size) for size in sizes]
+    with pytest.raises(ConfigurationError, match=r"large crops before .* \[32, 16, 32\]"):
+        parse_cfg(make_cfg(augmentations=entries))
+
+
+def test_transformers_get_the_crop_size(make_cfg: Make) -> None:
+    cfg, _ = parse_cfg(make_cfg(backbone={"name": "vit_tiny"}))
+    assert cfg.backbone.kwargs.img_size == 32
+
+
+def test_defaults_do_not_overwrite_and_the_given_config_is_not_changed(make_cfg: Make) -> None:
+    given = make_cfg(scheduler__warmup_epochs=7)
+    before = OmegaConf.to_container(given)
+    cfg, _ = parse_cfg(given)
+    assert (cfg.scheduler.warmup_epochs, cfg.scheduler.min_lr, cfg.seed) == (7, 0.0, 5)
+    assert OmegaConf.to_container(given) == before
+
+
+@pytest.mark.parametrize("precision", [16, "16-mixed"])
+def test_a_gpu_configuration_runs_on_the_cpu_and_says_so(
+    precision: Any, make_cfg: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpu = {"accelerator": "gpu", "devices": [0, 1], "strategy": "ddp", "sync_batchnorm": True}
+    cfg, hardware = parse_cfg(make_cfg(precision=precision, **gpu))
+    assert (cfg.accelerator, cfg.devices, cfg.precision) == ("cpu", 1, "32-true")
+    assert (hardware.strategy, hardware.sync_batchnorm) == ("auto", False)
+    line = str(hardware)
+    assert line.startswith("Running on cpu, 1 device, precision 32-true (asked for gpu, devices [0")
+    assert "no CUDA device" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_devices", "strategy"),
+    [([0], 1, "auto"), ([0, 1], 2, "ddp"), (2, 2, "ddp"), ("auto", 4, "ddp"), (-1, 4, "ddp")],
+    ids=str,
+)
+def test_devices_of_a_gpu_machine(
+    asked: Any, num_devices: int, strategy: str, make_cfg: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    cfg = make_cfg(accelerator="gpu", devices=asked, precision="16-mixed", sync_batchnorm=True)
+    cfg = OmegaConf.merge({"num_nodes": 1, "strategy": "ddp"}, cfg)
+    hardware = resolve(cfg)
+    assert (hardware.num_devices, hardware.strategy) == (num_devices, strategy)
+    assert (hardware.precision, hardware.note) == ("16-mixed", "")
+    assert hardware.sync_batchnorm is (num_devices > 1)

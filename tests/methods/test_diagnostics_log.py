@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What a run logs of its outputs at the end of an epoch, and that it is no part of the model."""
+
+import csv
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from omegaconf import DictConfig
+
+from solo_plugins.distributions import GeneralizedGaussian
+from solo_plugins.training.pretrain import pretrain
+
+Make = Callable[..., DictConfig]
+pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
+
+NAMES = {
+    "all_zero_rows", "dead_outputs", "always_on_outputs", "effective_rank", "marginal_distance",
+    "nhsic",
+}  # fmt: skip
+
+
+class _Watch(Callback):
+    """Keeps what the projector gives in an epoch of training and of validation."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[str, list[torch.Tensor]] = {"train": [], "val": []}
+
+    def setup(self, trainer: Any, module: Any, stage: str) -> None:
+        module.projector.register_forward_hook(self._keep)
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.outputs = {"train": [], "val": []}
+
+    def _keep(self, projector: Any, _: Any, z: torch.Tensor) -> None:
+        self.outputs["train" if projector.training else "val"].append(z.detach().clone())
+
+    def joined(self, stage: str) -> np.ndarray:
+        return torch.cat(self.outputs[stage]).numpy()
+
+
+def _rank(z: np.ndarray) -> float:
+    sigma = np.linalg.svd(z.astype(float) - z.mean(0), compute_uv=False)
+    share = sigma[sigma > 1e-6 * sigma[0]] / sigma.sum()
+    return np.exp(-(share * np.log(share)).sum())
+
+
+@pytest.mark.parametrize("stage", ["train", "val"])
+def test_an_epochs_diagnostics_are_those_of_all_its_outputs(stage: str, make_cfg: Make) -> None:
+    cfg = make_cfg(num_sanity_val_steps=2, method_kwargs__mean_shift_value=-1.0)
+    watch = _Watch()
+    metrics = pretrain(cfg, callbacks=[watch]).metrics
+    z = watch.joined(stage)
+    assert {f"{stage}_{name}" for name in NAMES} <= set(metrics)
+    assert metrics[f"{stage}_dead_outputs"] == pytest.approx((z == 0).all(0).mean())
+    assert metrics[f"{stage}_always_on_outputs"] == pytest.approx((z != 0).all(0).mean())
+    assert metrics[f"{stage}_all_zero_rows"] == pytest.approx((z == 0).all(1).mean())
+    assert metrics[f"{stage}_effective_rank"] == pytest.approx(_rank(z), rel=1e-4)
+    assert 0 < metrics[f"{stage}_nhsic"] < 1
+
+
+def test_validation_sparsity_is_that_of_all_its_rows(make_cfg: Make) -> None:
+    watch = _Watch()
+    metrics = pretrain(make_cfg(num_sanity_val_steps=2), callbacks=[watch]).metrics
+    z = watch.joined("val").astype(float)
+    rows = z[(z != 0).any(1)]
+    l1 = (rows.sum(1) / np.linalg.norm(rows, axis=1)) ** 2 / z.shape[1]
+    assert metrics["val_l0_sparsity_metric"] == pytest.approx((z != 0).mean())
+    assert metrics["val_l1_sparsity_metric"] == pytest.approx(l1.mean())
+    assert metrics["val_target_l0"] == 0.5
+
+
+def test_diagnostics_are_in_log_and_summary_and_not_in_the_checkpoint(make_cfg: Make) -> None:
+    result = pretrain(make_cfg(max_epochs=1))
+    with (result.folder / "metrics.csv").open() as file:
+        columns = set(next(csv.reader(file)))
+    summary = json.loads((result.folder / "summary.json").read_text())
+    logged = {f"{stage}_{name}" for stage in ("train", "val") for name in NAMES}
+    assert logged <= columns
+    assert logged <= set(summary)
+    checkpoint = torch.load(result.checkpoint, weights_only=True)
+    assert not any("diagnostics" in name for name in checkpoint["state_dict"])
+
+
+def test_an_epoch_without_a_logged_step_has_no_training_diagnostics(make_cfg: Make) -> None:
+    folder = pretrain(make_cfg(method_kwargs__logging_interval=100)).folder
+    with (folder / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["epoch"]]
+    for name, epochs in {"train_dead_outputs": {"0"}, "val_dead_outputs": {"0", "1"}}.items():
+        assert {row["epoch"] for row in rows if row[name]} == epochs
+
+
+class _Retarget(Callback):
+    """Gives the method another target in the middle of training."""
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
+        module.rdm_reg.target = GeneralizedGaussian(1000.0, 1.0, 2.0)
+
+
+def test_marginals_are_measured_against_the_target_of_the_moment(make_cfg: Make) -> None:
+    cfg = make_cfg(max_epochs=1, optimizer__lr=0.0)  # the outputs stay near 0
+    metrics = pretrain(cfg, callbacks=[_Retarget()]).metrics
+    for stage in ("train", "val"):
+        assert metrics[f"{stage}_marginal_distance"] == pytest.approx(1000, rel=0.05)
+
+
+def test_a_method_without_target_logs_no_marginal_distance(make_cfg: Make) -> None:
+    metrics = pretrain(make_cfg("ncl", max_epochs=1, checkpoint__enabled=False)).metrics
+    assert {f"val_{name}" for name in NAMES - {"marginal_distance"}} <= set(metrics)
+    assert "val_marginal_distance" not in metrics

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""Diagnostics accumulated over batches and processes, against numpy on all rows at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributions import Exponential
+
+from solo_plugins.metrics import (
+    OutputDiagnostics,
+    effective_rank,
+    marginal_distance,
+    nhsic,
+)
+
+N, D, WORLD = 120, 10, 2
+TARGET = Exponential(1.0)
+
+
+def _outputs() -> Tensor:
+    """Sparse outputs with one of each kind of row and column that is counted apart."""
+    z = torch.randn(N, D, generator=torch.Generator().manual_seed(0)).relu()
+    z[:, 0], z[:, 1] = 0, z[:, 1] + 1  # dead, always on
+    z[::12] = 0  # no output is on in these rows,
+    z[::12, 1] = 1  # but for one,
+    z[::24, 1] = 0  # of which half are all zero
+    return z
+
+
+def _computed(*batches: Tensor, sample_size: int = 1024) -> dict[str, float]:
+    metric = OutputDiagnostics(batches[0].size(1), TARGET, sample_size=sample_size)
+    for batch in batches:
+        metric.update(batch)
+    return {name: value.item() for name, value in metric.compute().items()}
+
+
+def test_counts_are_numpys() -> None:
+    z = _outputs()
+    got, array = _computed(z), z.double().numpy()
+    rows = array[(array != 0).any(1)]
+    assert got["l0"] == np.mean(array != 0)
+    l1 = (np.abs(rows).sum(1) / np.linalg.norm(rows, axis=1)) ** 2 / D
+    assert got["l1"] == pytest.approx(l1.mean(), rel=1e-6)  # rows are normed in float32
+    assert got["all_zero_rows"] == np.mean((array == 0).all(1)) == 5 / N
+    assert got["dead_outputs"] == 1 / D
+    assert got["always_on_outputs"] == 0  # the all-zero rows
+
+
+def test_an_output_that_every_sample_has_is_always_on() -> None:
+    z = torch.tensor([[1.0, 0.0, -2.0], [3.0, 0.0, 0.0]])
+    assert _computed(z)["always_on_outputs"] == pytest.approx(1 / 3)
+    assert _computed(*z.split(1))["always_on_outputs"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("zero", [0, 3], ids=["none", "three"])
+def test_l1_leaves_all_zero_rows_out(zero: int) -> None:
+    z = torch.cat([torch.eye(4), torch.zeros(zero, 4)])
+    got = _computed(z)
+    assert got["l1"] == pytest.approx(1 / 4)
+    assert got["all_zero_rows"] == pytest.approx(zero / (4 + zero))
+
+
+def test_of_collapsed_outputs_l1_and_nhsic_are_nan_and_the_rank_is_zero() -> None:
+    got = _computed(torch.zeros(5, 3))
+    assert np.isnan([got["l1"], got["nhsic"]]).all()
+    assert (got["l0"], got["dead_outputs"], got["all_zero_rows"]) == (0, 1, 1)
+    assert got["effective_rank"] == 0
+
+
+def test_sample_statistics_are_those_of_all_rows_if_these_fit() -> None:
+    z, got = _outputs(), _computed(_outputs())
+    assert got["effective_rank"] == pytest.approx(effective_rank(z).item())
+    assert got["marginal_distance"] == pytest.approx(marginal_distance(z, TARGET).item())
+    assert got["nhsic"] == pytest.approx(nhsic(z).item())
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize("sample_size", [16, 1024])
+def test_batches_are_one_big_batch(size: int, sample_size: int) -> None:
+    whole = _computed(_outputs(), sample_size=sample_size)
+    parts = _computed(*_outputs().split(size), sample_size=sample_size)
+    # the sum of l1 is rounded in another order
+    assert parts == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param(torch.arange(10_000) // 100, id="by class"),
+        *(pytest.param(torch.arange(10_000) % n, id=f"{n} in turns") for n in (2, 10, 64)),
+    ],
+)
+def test_the_sample_is_spread_over_data_that_have_an_order(label: Tensor) -> None:
+    metric = OutputDiagnostics(1, sample_size=512)
+    for batch in label.float()[:, None].split(200):
+        metric.update(batch)
+    kept = torch.cat(metric.sample).flatten().long().bincount(minlength=int(label.max()) + 1)
+    # A random sample of ten classes would be off by 7 already at one standard deviation.
+    assert kept.sum() == 512
+    assert (kept - 512 / len(kept)).abs().max() < 4
+
+
+def test_memory_is_bounded() -> None:
+    metric = OutputDiagnostics(2, sample_size=8)
+    for _ in range(20):
+        metric.update(torch.ones(5, 2))
+    assert sum(rows.numel() for rows in metric.sample) == 8 * 2
+
+
+def test_global_generators_are_left_alone() -> None:
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    _computed(_outputs(), sample_size=16)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (np.random.get_state()[1] == numpy_state).all()
+
+
+def test_a_target_can_be_set_and_changed() -> None:
+    metric = OutputDiagnostics(D)
+    metric.update(_outputs())
+    assert "marginal_distance" not in metric.compute()
+    for rate in (1.0, 3.0):
+        metric.target = Exponential(rate)
+        wanted = marginal_distance(_outputs(), metric.target)
+        torch.testing.assert_close(metric.compute()["marginal_distance"], wanted)
+
+
+def test_reset_forgets_and_no_state_is_saved() -> None:
+    metric = OutputDiagnostics(D, TARGET)
+    metric.update(torch.ones(7, D))
+    metric.reset()
+    metric.update(_outputs())
+    assert {name: value.item() for name, value in metric.compute().items()} == _computed(_outputs())
+    assert metric.state_dict() == {}
+
+
+def test_outputs_that_are_not_finite_are_nan_and_no_error() -> None:
+    z = _outputs()
+    z[3, 4] = float("nan")
+    got = _computed(z)
+    names = ("l1", "effective_rank", "marginal_distance", "nhsic")
+    assert np.isnan([got[name] for name in names]).all()
+
+
+def test_a_model_in_half_precision_counts_exactly() -> None:
+    metric = OutputDiagnostics(D, TARGET).to(torch.bfloat16)  # as Lightning's bf16-true does
+    for batch in _outputs().split(16):
+        metric.update(batch)
+    # sums in bfloat16, which has 8 bits, would be off by a percent
+    assert metric.compute()["l1"].item() == pytest.approx(_computed(_outputs())["l1"], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"num_outputs": 0}, r"Expected `num_outputs` to be positive but got 0\."),
+        ({"num_outputs": 4, "sample_size": -1}, r"Expected `sample_size` to be positive but got"),
+    ],
+)
+def test_empty_sizes_are_refused(kwargs: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        OutputDiagnostics(**kwargs)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 4), (2, 3, 5)], ids=str)
+def test_outputs_of_another_shape_are_refused(shape: tuple) -> None:
+    with pytest.raises(ValueError, match=r"Expected `z` to be of shape \(N, 5\) but got \("):
+        OutputDiagnostics(5).update(torch.ones(shape))
+
+
+def _process(rank: int, folder: str) -> None:
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/init", rank=rank, world_size=WORLD
+    )
+    torch.set_num_threads(1)
+    metric = OutputDiagnostics(D, TARGET)
+    shares = _outputs().split([N // 3, N - N // 3])  # of different size
+    for batch in shares[rank].split(16):
+        metric.update(batch)
+    torch.save(metric.compute(), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.ddp
+def test_two_processes_are_one_with_all_rows(tmp_path: Path) -> None:
+    ranks = [
+        subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)])
+        for rank in range(WORLD)
+    ]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0] * WORLD
+    wanted = _computed(_outputs())
+    for rank in range(WORLD):
+        got = torch.load(tmp_path / f"{rank}.pt")
+        assert {name: value.item() for name, value in got.items()} == pytest.approx(wanted)
+
+
+if __name__ == "__main__":
+    _process(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""The plan of the house: which room may import which, and which rooms know torch alone."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "solo_plugins"
+# From the bottom to the top: a room imports rooms of the lines above its own only.
+LAYERS = (
+    ("errors", "distributed"),
+    ("distributions", "losses", "modules", "metrics"),
+    ("framework",),
+    ("data", "runs"),
+    ("args",),
+    ("methods",),
+    ("registry",),
+    ("training", "report"),
+    ("evaluation",),
+)
+LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
+FRAMEWORKS = {"lightning", "pytorch_lightning", "solo", "omegaconf", "hydra", "timm"}
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if _room(path) in LAYER]
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {_room(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "configs"}
+    assert rooms == set(LAYER)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_only(path: Path) -> None:
+    own = [name.split(".") for name in _imports(path) if name.startswith("solo_plugins.")]
+    rooms = {parts[1] for parts in own} & set(LAYER) - {_room(path)}
+    assert all(LAYER[room] < LAYER[_room(path)] for room in rooms), rooms
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_solo_learn_is_imported_in_its_room_only(path: Path) -> None:
+    imported = {name.partition(".")[0] for name in _imports(path)}
+    assert "solo" not in imported or _room(path) == "framework"
+
+
+@pytest.mark.parametrize(
+    ("rooms", "forbidden"),
+    [
+        pytest.param(
+            "distributed, distributions, losses, modules",
+            {*FRAMEWORKS, "scipy", "torchmetrics"},
+            id="torch",
+        ),
+        # torchmetrics, which Lightning has imported long before, imports scipy itself.
+        pytest.param("metrics", FRAMEWORKS, id="torchmetrics"),
+    ],
+)
+def test_the_maths_rooms_together_import_no_framework(rooms: str, forbidden: set[str]) -> None:
+    code = (
+        f"import sys; from solo_plugins import {rooms};"
+        f"print(*sorted({forbidden!r} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == ""

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""A killed run of a baseline goes on as if nothing had been, and leaves a checkpoint of values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from omegaconf import DictConfig
+from torch import nn
+
+from solo_plugins.framework import release
+from solo_plugins.training.callbacks import Resumable
+from solo_plugins.training.pretrain import Result, pretrain
+
+Make = Callable[..., DictConfig]
+pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
+
+_WIDTHS = {"proj_hidden_dim": 16, "proj_output_dim": 8}
+_QUEUE = {"queue_size": 64, "num_prototypes": 16, "temperature": 0.1, "epoch_queue_starts": 0}
+# main starts again with its first tau
+_ON_PYPI = pytest.mark.skipif(release() == "main", reason="main leaves tau out of checkpoints")
+
+
+class _Stop(Callback):
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 4:
+            raise RuntimeError("killed")
+
+
+def _weights(result: Result) -> dict[str, Any]:
+    return torch.load(result.folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize(
+    ("method", "kwargs"),
+    [
+        ("swav", _WIDTHS | _QUEUE),
+        ("simsiam", _WIDTHS | {"pred_hidden_dim": 8}),
+        pytest.param("byol", _WIDTHS | {"pred_hidden_dim": 8}, marks=_ON_PYPI),
+        pytest.param("dino", _WIDTHS | {"num_prototypes": 16}, marks=_ON_PYPI),
+    ],
+    ids=["swav", "simsiam", "byol", "dino"],
+)
+def test_a_killed_baseline_resumes_bit_for_bit(
+    method: str, kwargs: dict, make_cfg: Make, tmp_path: Path
+) -> None:
+    def cfg(folder: str) -> DictConfig:
+        settings = {"auto_resume__enabled": True, "checkpoint__dir": str(tmp_path / folder)}
+        return make_cfg(method, method_kwargs=kwargs, **settings)
+
+    whole = pretrain(cfg("whole"))
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain(cfg("killed"), callbacks=[_Stop()])
+    resumed = pretrain(cfg("killed"))
+    wanted, got = _weights(whole), _weights(resumed)
+    assert wanted.keys() == got.keys()
+    for name, value in wanted.items():
+        assert torch.equal(value, got[name]), name
+
+
+def test_a_queue_of_another_size_is_filled_anew() -> None:
+    module, resumable = nn.Module(), Resumable()
+    module.register_buffer("queue", torch.zeros(2))
+    resumable.on_load_checkpoint(None, module, {"late_buffers": {"queue": torch.ones(4)}})
+    with pytest.warns(UserWarning, match=r"`queue` of \(4,\) does not fit one of \(2,\)"):
+        resumable.on_train_epoch_start(None, module)
+    assert module.queue.tolist() == [0.0, 0.0]

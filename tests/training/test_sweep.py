@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Sweeps: every run in its own folder, failures told at the end, nothing written elsewhere."""
+
+import json
+import runpy
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.find import Run, claimed
+from solo_plugins.training.pretrain import pretrain
+from solo_plugins.training.sweep import check_processes, sweeping
+
+ROOT = Path(__file__).resolve().parents[2]
+Make = Callable[..., DictConfig]
+MU = "++method_kwargs.mean_shift_value"
+
+
+@pytest.fixture
+def command(make_cfg: Make, tmp_path: Path) -> Callable[..., list[str]]:
+    """Return a function that makes the command line of a sweep of tiny runs."""
+
+    def make(*overrides: str) -> list[str]:
+        blocks = {"defaults": [{"shared@_global_": ["run"]}, "_self_"]}
+        tiny = {"max_epochs": 1, "limit_train_batches": 2, "auto_resume__enabled": True}
+        cfg = OmegaConf.merge(blocks, make_cfg(checkpoint__dir="trained_models", **tiny))
+        # The shared block asks for a GPU.
+        cfg.update({"devices": 1, "precision": "32-true", "knn_eval": {"enabled": False}})
+        cfg.backbone.kwargs = {"channels": [8, 8, 8, 8]}
+        (tmp_path / "yaml").mkdir(exist_ok=True)
+        (tmp_path / "work").mkdir(exist_ok=True)
+        OmegaConf.save(cfg, tmp_path / "yaml" / "tiny.yaml")
+        where = ["--config-path", str(tmp_path / "yaml"), "--config-name", "tiny"]
+        quiet = ["hydra/hydra_logging=disabled", "hydra/job_logging=disabled"]
+        return [str(ROOT / "main_pretrain.py"), "-m", *where, *quiet, *overrides]
+
+    return make
+
+
+@pytest.fixture
+def sweep(
+    command: Callable, methods: dict, lightning_quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Return a function that runs a sweep in this process; it gives the text of a SystemExit."""
+
+    def start(*overrides: str) -> str:
+        argv = command(*overrides)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", argv)
+            patch.chdir(Path(argv[argv.index("--config-path") + 1]).parent / "work")
+            try:
+                runpy.run_path(argv[0], run_name="__main__")
+            except SystemExit as error:
+                if not isinstance(error.code, str):  # a text is printed, with status 1
+                    raise
+                return error.code
+        return ""
+
+    return start
+
+
+def _runs(tmp_path: Path) -> dict[float, Path]:
+    """Return the finished runs by the mu that they were given."""
+    folders = (tmp_path / "work" / "trained_models" / "rectified_lpjepa").iterdir()
+    configs = {folder: OmegaConf.load(folder / "config.yaml") for folder in folders}
+    return {cfg.method_kwargs.mean_shift_value: folder for folder, cfg in configs.items()}
+
+
+def test_a_failed_run_is_told_and_takes_no_other_along(
+    sweep: Callable, make_cfg: Make, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    reason = "Expected `method_kwargs.mean_shift_value` to be finite but got 'abc'."
+    failed = sweep(f"{MU}=-1.0,abc,0.5")
+    assert failed == f"Sweep: 3 runs, 1 failed:\n  run #1 ({MU}=abc): {reason}"
+    assert f"error: run #1 ({MU}=abc): {reason}\n" in capsys.readouterr().out
+    runs = _runs(tmp_path)
+    assert set(runs) == {-1.0, 0.5}
+    assert all((folder / "summary.json").is_file() for folder in runs.values())
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["trained_models"]
+    # The last run of a sweep is the run that it would be alone, bit for bit.
+    tiny: dict[str, Any] = {"max_epochs": 1, "limit_train_batches": 2}
+    tiny["backbone__kwargs"] = {"channels": [8, 8, 8, 8]}
+    alone = pretrain(make_cfg(**tiny, method_kwargs__mean_shift_value=0.5))
+    wanted, got = (
+        torch.load(path, weights_only=True)["state_dict"]
+        for path in (alone.checkpoint, runs[0.5] / "last.ckpt")
+    )
+    assert all(torch.equal(value, got[name]) for name, value in wanted.items())
+
+
+def test_a_repeated_sweep_does_the_missing_runs_only(
+    sweep: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert not sweep(f"{MU}=-1.0")
+    assert "nothing to do" not in capsys.readouterr().out
+    assert not sweep(f"{MU}=-1.0,1.0")
+    printed = capsys.readouterr().out
+    assert printed.count("nothing to do") == 1
+    assert "Sweep: 2 runs, 0 failed." in printed
+    assert set(_runs(tmp_path)) == {-1.0, 1.0}
+    assert len(list((tmp_path / "work" / "trained_models" / "rectified_lpjepa").iterdir())) == 2
+
+
+def test_errors_of_any_kind_are_told(sweep: Callable, tmp_path: Path) -> None:
+    # Lightning refuses the first one by itself; the second one overflows in training.
+    failed = sweep("++limit_test_batches=-1.0,1.0", "++method_kwargs.rdm_reg_loss_weight=1e39")
+    head, first, second = failed.splitlines()
+    assert head == "Sweep: 2 runs, 2 failed:"
+    assert first.startswith("  run #0 (++limit_test_batches=-1.0): MisconfigurationException: ")
+    assert second.startswith("  run #1 (++limit_test_batches=1.0): Expected every term of the")
+    # Of the first nothing is left, not even its folder.
+    assert len(list((tmp_path / "work" / "trained_models" / "rectified_lpjepa").iterdir())) == 1
+
+
+@pytest.mark.parametrize("values", ["", "range(0,0)"])
+def test_an_empty_sweep_is_one_line(values: str, sweep: Callable, tmp_path: Path) -> None:
+    assert sweep(f"{MU}={values}") == (
+        f"error: Expected the sweep over `{MU}` to have at least one value, as in `{MU}=1,2`, "
+        f"but got `{MU}={values}`."
+    )
+    assert not list((tmp_path / "work").iterdir())
+
+
+@pytest.mark.slow
+def test_submitit_runs_jobs_side_by_side(
+    command: Callable, run_main: Callable, tmp_path: Path
+) -> None:
+    argv = command(f"{MU}=abc,0.5", "hydra/launcher=submitit_local")
+    done = run_main("-W", "ignore", *argv, cwd=tmp_path / "work")
+    assert done.returncode == 1
+    assert f"Sweep: 2 runs, 1 failed:\n  run #0 ({MU}=abc): Expected" in done.stderr
+    assert set(_runs(tmp_path)) == {0.5}
+    outcomes = (tmp_path / "work" / "trained_models" / "sweeps").glob("*/*/outcome.json")
+    errors = [json.loads(path.read_text())["error"] for path in outcomes]
+    assert sorted(error is None for error in errors) == [False, True]
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["trained_models"]
+
+
+def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+    run, got = Run(tmp_path / "method" / "name", None, finished=False), []
+    start, end = threading.Barrier(8), threading.Barrier(8)
+
+    def claim() -> None:
+        start.wait()
+        with claimed(run) as mine:
+            end.wait()  # an empty folder is given back
+            got.append(mine.folder.name)
+            (mine.folder / "config.yaml").touch()
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == ["name", *(f"name-{number}" for number in range(2, 9))]
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    run = Run(tmp_path / "name", None, finished=False)
+    with pytest.raises(RuntimeError, match="before the first file"), claimed(run):
+        raise RuntimeError("before the first file")
+    assert not run.folder.exists()
+
+
+def test_other_ranks_make_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("solo_plugins.runs.find.rank_zero_only.rank", 1)
+    with claimed(Run(tmp_path / "name", None, finished=False)) as run:
+        assert not run.folder.exists()
+
+
+def test_a_sweep_starts_no_processes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not sweeping()
+    check_processes(2)
+    monkeypatch.setattr("solo_plugins.training.sweep.sweeping", lambda: True)
+    check_processes(1)
+    with pytest.raises(ConfigurationError, match=r"`devices` to be 1 .* but got 2 processes"):
+        check_processes(2)
