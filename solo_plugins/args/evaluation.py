@@ -31,6 +31,7 @@ from solo_plugins.args.schema import DEFAULTS, check_blocks, check_required
 from solo_plugins.data.module import CLASSES, UNLABELLED
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import DISTANCES
+from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained, find_pretrained
 
 FEATURES = ("backbone", "projector")
@@ -279,7 +280,7 @@ def _settle_backbone(cfg: DictConfig, pretrained: Pretrained) -> None:
     if pretrained.cfg is None:
         if given.name is None:
             raise ConfigurationError(
-                "Expected `backbone.name` to be set, there is no config.yaml or args.json beside "
+                f"Expected `backbone.name` to be set, there is no {RunFolder.CONFIGS} beside "
                 f"{str(pretrained.checkpoint)!r} to take it from, but got None."
             )
         return

@@ -21,9 +21,9 @@ from solo_plugins.data.module import num_workers
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.features import describe_outputs, device_for, extract
 from solo_plugins.evaluation.network import build
-from solo_plugins.evaluation.results import write_result
 from solo_plugins.framework import hits, nearest_neighbours, vote
 from solo_plugins.registry import register
+from solo_plugins.runs.provenance import commit
 from solo_plugins.training.trainer import say
 
 
@@ -66,7 +66,7 @@ class Row(NamedTuple):
 def knn(cfg: DictConfig) -> dict[str, Any]:
     """Classify validation images by their nearest training images.
 
-    The result is left in the pretraining run's folder as ``knn.json``.
+    The result is left in the pretraining run's folder.
 
     Args:
         cfg: the configuration as composed by hydra.
@@ -111,8 +111,7 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     if "projector" in names:
         aims = (getattr(model, name, None) for name in ("target_l0", "target"))
         result["outputs"] = describe_outputs(val.by_name["projector"], *aims)
-    path = pretrained.folder / "knn.json"
-    write_result(path, result)
+    path = pretrained.folder.write_evaluation({**result, "commit": commit()}, "knn")
     _print(rows, result.get("outputs"), pretrained.checkpoint, path)
     return result
 

@@ -3,13 +3,13 @@
 
 __all__ = ["LinearResult", "linear"]
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from timm.data.mixup import Mixup
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -22,13 +22,13 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.cached import FeatureDataModule, without_backbone
 from solo_plugins.evaluation.features import device_for
 from solo_plugins.evaluation.network import build
-from solo_plugins.evaluation.results import write_result
 from solo_plugins.framework import LinearModel, projector_name
 from solo_plugins.registry import register
 from solo_plugins.runs.checkpoints import check_fits
-from solo_plugins.runs.find import Run, claimed, find_run
+from solo_plugins.runs.find import ResumePoint, claimed, find_run
 from solo_plugins.runs.pretrained import Pretrained
-from solo_plugins.training.callbacks import RunFolder, StopOnNonFinite
+from solo_plugins.runs.provenance import commit
+from solo_plugins.training.callbacks import RecordRun, StopOnNonFinite
 from solo_plugins.training.trainer import checkpoint_callbacks, fit, say
 
 
@@ -81,10 +81,10 @@ def linear(cfg: DictConfig) -> LinearResult:
     """Train a linear classifier on a pretrained network.
 
     Everything that can be wrong with a configuration is found before a file is written. The result
-    is left in the pretraining run's folder as ``linear-<features>.json``, that of fine-tuning as
-    ``finetuned-<features>.json``. A finished evaluation of the same configuration is reported, not
-    repeated, if ``auto_resume.enabled``. With ``cache_features`` the frozen network sees each image
-    once, not augmented, and the classifier trains on the features.
+    is left in the pretraining run's folder, that of fine-tuning beside that of a probe. A finished
+    evaluation of the same configuration is reported, not repeated, if ``auto_resume.enabled``. With
+    ``cache_features`` the frozen network sees each image once, not augmented, and the classifier
+    trains on the features.
 
     Args:
         cfg: the configuration as composed by hydra.
@@ -101,7 +101,7 @@ def linear(cfg: DictConfig) -> LinearResult:
     run = find_run(cfg, kind="linear")
     if run.finished:
         say(f"{run.folder} is a finished run of this configuration: nothing to do.")
-        return _report(cfg, pretrained, run, json.loads((run.folder / "summary.json").read_text()))
+        return _report(cfg, pretrained, run, run.folder.read_summary())
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
     model = _model(cfg, pretrained)
@@ -115,7 +115,7 @@ def linear(cfg: DictConfig) -> LinearResult:
         say(f"Resuming from {run.checkpoint}.")
     with claimed(run) as run:
         callbacks = [
-            RunFolder(run.folder, cfg),
+            RecordRun(run.folder, cfg),
             StopOnNonFinite(cfg.get("log_every_n_steps") or 50),
             LearningRateMonitor(logging_interval="step"),
             *checkpoint_callbacks(cfg, run),
@@ -163,32 +163,32 @@ def _losses(cfg: DictConfig) -> tuple[nn.Module, Mixup | None]:
 
 
 def _report(
-    cfg: DictConfig, pretrained: Pretrained, run: Run, metrics: dict[str, float]
+    cfg: DictConfig, pretrained: Pretrained, run: ResumePoint, metrics: dict[str, float]
 ) -> LinearResult:
     if "val_acc1" not in metrics:
         raise ConfigurationError(
             "Expected the classifier to be validated at least once, `check_val_every_n_epoch` at "
             "most `max_epochs` and `limit_val_batches` above 0, but it was not: there is no result."
         )
-    # Both may be had: one does not overwrite the other.
-    name = "finetuned" if cfg.finetune else "linear"
-    path = pretrained.folder / f"{name}-{cfg.features}.json"
     acc1, acc5 = metrics["val_acc1"], metrics["val_acc5"]
-    write_result(
-        path,
-        {
-            "features": cfg.features,
-            "acc1": acc1,
-            "acc5": acc5,
-            "epochs": cfg.max_epochs,
-            "finetune": bool(cfg.finetune),
-            "augmented": not cfg.cache_features,
-            "seed": cfg.seed,
-            "config": str(run.folder),
-        },
-    )
-    kind = "Fine-tuned" if cfg.finetune else "Linear probe"
-    say(f"{kind} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
+    result = {
+        "features": cfg.features,
+        "acc1": acc1,
+        "acc5": acc5,
+        "epochs": cfg.max_epochs,
+        "finetune": bool(cfg.finetune),
+        "augmented": not cfg.cache_features,
+        "seed": cfg.seed,
+        "config": str(run.folder),
+        "commit": commit(),
+    }
+    # Both may be had: one does not overwrite the other.
+    kind = "finetuned" if cfg.finetune else "linear"
+    path = pretrained.folder.evaluation_path(kind, cfg.features)
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        pretrained.folder.write_evaluation(result, kind, cfg.features)
+    name = "Fine-tuned" if cfg.finetune else "Linear probe"
+    say(f"{name} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
     say(f"Checkpoint: {pretrained.checkpoint}")
     say(f"Result: {path}")
-    return LinearResult(run.folder, pretrained.checkpoint, path, acc1, acc5)
+    return LinearResult(run.folder.path, pretrained.checkpoint, path, acc1, acc5)

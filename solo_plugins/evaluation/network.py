@@ -15,6 +15,7 @@ from solo_plugins.args.schema import DEFAULTS
 from solo_plugins.errors import ConfigurationError, one_of
 from solo_plugins.framework import METHODS, known_backbones, projector_name
 from solo_plugins.runs.checkpoints import check_weights, load_checkpoint
+from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained
 
 # What solo-learn's methods read when they are built and evaluation has no use for.
@@ -55,7 +56,7 @@ def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool) -> Lightn
     settings = _settings(pretrained, cfg)
     if projector and pretrained.cfg is None:
         raise ConfigurationError(
-            "Expected a config.yaml or args.json beside the checkpoint, which the projector's "
+            f"Expected a {RunFolder.CONFIGS} beside the checkpoint, which the projector's "
             f"widths stand in, but {str(pretrained.folder)!r} has none; its backbone can be "
             "evaluated by `features: backbone`."
         )

@@ -17,6 +17,7 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import BaseMethod, accuracy_at_k
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
 from solo_plugins.metrics import OutputDiagnostics, l0_sparsity, l1_sparsity
+from solo_plugins.runs.description import Description
 
 # What an epoch's diagnostics are called in the logs, behind `train_` or `val_`.
 _LOGGED = {"l0": "l0_sparsity_metric", "l1": "l1_sparsity_metric"}
@@ -55,6 +56,11 @@ class JointEmbedding(BaseMethod):
         if self.no_labels:
             for classifier in filter(None, (self.classifier, self.projector_classifier)):
                 classifier.requires_grad_(False)
+
+    @property
+    def description(self) -> Description:
+        """What a report shows of a run of this method."""
+        return Description(self.cfg.method, f"train_{self.loss_name}")
 
     def target_summary(self) -> str | None:
         """Describe in one line what outputs are to be like; None if there is nothing to say."""

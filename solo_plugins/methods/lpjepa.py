@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
 from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.runs.description import Description
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,3 +49,8 @@ class LpJEPA(RectifiedLpJEPA):
     """
 
     settings_class = LpJEPASettings
+
+    @property
+    def description(self) -> Description:
+        """What a report shows of a run: a baseline among others, whose target is dense."""
+        return Description(self.cfg.method, f"train_{self.loss_name}")

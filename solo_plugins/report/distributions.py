@@ -77,7 +77,7 @@ def _draw(panel: Axes, row: Row) -> None:
     density = [l0 * n / total / width for n, width in zip(counts, widths, strict=True)]
     panel.stairs(density, edges, fill=True, color=COLORS[4], alpha=0.7, label="trained outputs")
     x = torch.linspace(max(edges[-1] / 1000, 1e-6), edges[-1], 400)
-    law = RectifiedGeneralizedGaussian(target.loc, target.sigma, target.p)
+    law = RectifiedGeneralizedGaussian(target.loc, target.scale, target.p)
     height = law.log_prob(x).exp()
     panel.plot(x.tolist(), height.tolist(), color=COLORS[1], linewidth=2, label="target density")
     panel.set_yscale("log")

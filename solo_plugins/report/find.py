@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.folder import RunFolder
 
-# Any of these makes a folder a run's.
-_MARKS = {"config.yaml", "last.ckpt", "metrics.csv", "summary.json"}
 # What hydra and wandb keep is not a run.
 _PASSED_OVER = {"sweeps", "wandb"}
 
@@ -69,7 +68,7 @@ def find(paths: Iterable[str | Path]) -> Found:
                 left_out.append(LeftOut(match, "there is no run in it"))
     if not folders:
         raise ConfigurationError(
-            "Expected folders of runs, which hold config.yaml, last.ckpt and summary.json, but got "
+            f"Expected folders of runs, which hold {RunFolder.CONTENTS}, but got "
             f"{', '.join(map(repr, named)) or 'nothing'} without any."
         )
     return Found(sorted(folders), sorted(set(left_out)))
@@ -79,7 +78,7 @@ def _below(path: Path) -> tuple[list[Path], list[Path]]:
     runs: list[Path] = []
     empty: list[Path] = []
     for folder, folders, files in os.walk(path):
-        if _MARKS & set(files):
+        if RunFolder.holds_a_run(files):
             runs.append(Path(folder))
             folders.clear()
         elif not folders and not files:

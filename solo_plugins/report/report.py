@@ -25,8 +25,8 @@ singular values; marginal W2, the outputs' mean 2-Wasserstein distance to the ta
 mean dependence of two outputs, near 0 if they are independent and 1 if they are copies. Over seeds:
 mean ± sample standard deviation. *online*: measured during training, with the run's own settings;
 *n*: fewer seeds than the row has; *not run*: no such measurement was found; *none*: the method has
-no target, or a dense one as LpJEPA and LeJEPA; *held*: thresholds hold the outputs at the target's
-share (`threshold_rate`).
+no target, or a dense one as LpJEPA and LeJEPA; *calibrated*: thresholds hold the outputs at the
+target's active fraction (`threshold_rate`).
 """
 
 

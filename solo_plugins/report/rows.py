@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from solo_plugins.report.curves import Curves
 from solo_plugins.report.find import LeftOut
-from solo_plugins.report.runs import Run, Target, canonical
+from solo_plugins.report.runs import Run, canonical
+from solo_plugins.runs.description import TargetDescription
 from solo_plugins.runs.find import compared
 
 # Of values that were measured in several ways the first way is shown, never a mixture.
@@ -56,9 +57,9 @@ class Row:
         return self.runs[0]
 
     @property
-    def target(self) -> Target | None:
+    def target(self) -> TargetDescription | None:
         """The target of all of its runs."""
-        return self.first.target
+        return self.first.description.target
 
     @property
     def section(self) -> tuple[str, str]:
@@ -161,18 +162,13 @@ def _stamp(run: Run) -> str:
 
 def _order(row: Row) -> tuple:
     target = row.target
-    key = (not target.rectified, target.p, target.held, target.loc) if target else ()
+    key = (not target.rectified, target.p, target.calibrated, target.loc) if target else ()
     return (*row.section, target is None, key, row.first.cfg.method, row.first.cfg.name)
 
 
 def _label(rows: list[Row]) -> None:
     for row in rows:
-        target = row.target
-        row.label = str(row.first.cfg.method)
-        if target is not None:
-            dense = "" if target.rectified else "dense, "
-            held = ", held" if target.held else ""
-            row.label = f"{dense}p={target.p:g}, μ={target.loc:.3g}{held}"
+        row.label = row.first.description.label
     for same in _alike(rows, lambda row: (row.section, row.label, row.first.cfg.name)):
         for row, differs in zip(same, differences(same), strict=True):
             row.differs = differs

@@ -1,29 +1,26 @@
 # SPDX-License-Identifier: MIT
 """Reading one run's folder: what it was, what it came to, and what cannot be read."""
 
-__all__ = ["Incomplete", "Number", "Run", "Target", "canonical", "read_run"]
+__all__ = ["Incomplete", "Number", "Run", "canonical", "read_run"]
 
 import json
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from solo_plugins.errors import ConfigurationError
-from solo_plugins.methods.rectified_lpjepa.settings import Settings
 from solo_plugins.report.curves import Curves, read_curves
 from solo_plugins.report.find import LeftOut
+from solo_plugins.runs.description import Description
 from solo_plugins.runs.find import compared
+from solo_plugins.runs.folder import RunFileError, RunFolder
 
 # The setting of the kNN that a table shows: solo-learn's, and the usual one since
 # Wu et al. (2018), https://arxiv.org/abs/1805.01978
 KNN = {"k": 20, "distance": "cosine", "temperature": 0.07}
 
-# What is known of the projector's outputs, by its name in knn.json, and in the summary.
+# What is known of the projector's outputs, by its name in the kNN's result, and in the summary.
 _OUTPUTS = {
     "l0": "val_l0_sparsity_metric",
     "l1": "val_l1_sparsity_metric",
@@ -53,26 +50,6 @@ class Number(NamedTuple):
     mark: str = ""
 
 
-class Target(NamedTuple):
-    """The distribution that a run's outputs were matched to.
-
-    Args:
-        p: exponent, positive.
-        loc: mu, in the unit of the outputs.
-        sigma: scale, in the unit of the outputs.
-        rectified: whether its negative part is moved to zero.
-        l0: the share of its draws that are not zero, in closed form.
-        held: whether thresholds hold the outputs at that share.
-    """
-
-    p: float
-    loc: float
-    sigma: float
-    rectified: bool
-    l0: float
-    held: bool
-
-
 @dataclass
 class Run:
     """One run's folder, as read.
@@ -80,7 +57,7 @@ class Run:
     Args:
         folder: where it lies.
         cfg: its resolved configuration.
-        target: of Rectified LpJEPA's outputs, None for other methods.
+        description: what it says of its method.
         numbers: measured values by the column that shows them; what was not measured is missing.
         epochs: epochs that it was trained for.
         commit: of the code, or None if that is unknown.
@@ -91,7 +68,7 @@ class Run:
 
     folder: Path
     cfg: DictConfig
-    target: Target | None = None
+    description: Description
     numbers: dict[str, Number] = field(default_factory=dict)
     epochs: int = 0
     commit: str | None = None
@@ -144,62 +121,44 @@ def read_run(folder: Path) -> Run:
     Raises:
         Incomplete: if there is no finished pretraining run with a checkpoint in it.
     """
-    cfg = _config(folder)
-    if not list(folder.glob("*.ckpt")):
+    run_folder = RunFolder(folder)
+    cfg = _config(run_folder)
+    if run_folder.find_checkpoint() is None:
         raise Incomplete("there is no checkpoint")
-    run = Run(folder, cfg)
-    run.curves, notes = read_curves(folder)
-    run.unreadable += notes
-    if not (folder / "summary.json").is_file():
-        raise Incomplete(f"there is no summary.json, the run {_progress(run)}")
+    if not run_folder.finished:
+        raise Incomplete(f"there is no {run_folder.SUMMARY}, {_progress(run_folder, cfg)}")
     try:
-        summary = _json(folder / "summary.json")
-        run.target = _target(cfg)
+        summary = run_folder.read_summary()
+        run = Run(folder, cfg, Description.from_summary(summary, cfg))
         run.epochs = int(summary["epochs"])
         run.commit = summary.get("commit")
         _take(run.numbers, "seconds", summary.get("seconds"))
         # What a later file says replaces what was measured during training.
         _online(run, summary)
+    except RunFileError as error:
+        raise Incomplete(f"{error.path.name} cannot be used: {error.reason}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise Incomplete(f"summary.json or config.yaml cannot be used: {_text(error)}") from error
-    for name in ("linear-backbone", "linear-projector", "knn"):
-        _evaluation(run, name)
+        raise Incomplete(f"{run_folder.SUMMARY} cannot be used: {_text(error)}") from error
+    run.curves, notes = read_curves(run_folder, run.description.loss)
+    run.unreadable += notes
+    for kind, features in (("linear", "backbone"), ("linear", "projector"), ("knn", None)):
+        _evaluation(run, run_folder, kind, features)
     return run
 
 
-def _config(folder: Path) -> DictConfig:
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise Incomplete("there is no config.yaml")
+def _config(folder: RunFolder) -> DictConfig:
+    if folder.config_path is None:
+        raise Incomplete(f"there is no {folder.CONFIG}")
     try:
-        cfg = OmegaConf.load(path)
-        OmegaConf.resolve(cfg)
-        if "pretrained_feature_extractor" in cfg:
-            raise Incomplete("it is a linear probe, which is shown with the run that it evaluates")
-        cfg.method, cfg.seed, cfg.name, cfg.data.dataset, cfg.backbone.name  # noqa: B018
-    except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
-        raise Incomplete(f"config.yaml cannot be used: {_text(error)}") from error
-    except AttributeError as error:  # it is a list, or a bare word
-        raise Incomplete("config.yaml cannot be used: it has no settings") from error
-    return cfg  # type: ignore[return-value]
-
-
-def _target(cfg: DictConfig) -> Target | None:
-    if cfg.method != "rectified_lpjepa":
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of combinations that are unusual
-        settings = Settings.from_config({str(k): v for k, v in cfg.method_kwargs.items()})
-    rectified = settings.target_distribution.startswith("rectified")
-    l0 = float(settings.target().active_probability) if rectified else 1.0  # type: ignore[attr-defined]
-    return Target(
-        p=float(settings.lp_norm_parameter),
-        loc=settings.mu,
-        sigma=settings.sigma,
-        rectified=rectified,
-        l0=l0,
-        held=settings.threshold_rate > 0,
-    )
+        cfg = folder.read_config()
+    except RunFileError as error:
+        raise Incomplete(f"{error.path.name} cannot be used: {error.reason}") from error
+    if "pretrained_feature_extractor" in cfg:
+        raise Incomplete("it is a linear probe, which is shown with the run that it evaluates")
+    for key in ("method", "seed", "name", "data.dataset", "backbone.name"):
+        if OmegaConf.select(cfg, key) is None:
+            raise Incomplete(f"{folder.CONFIG} cannot be used: it has no `{key}`")
+    return cfg
 
 
 def _online(run: Run, summary: dict[str, Any]) -> None:
@@ -212,23 +171,23 @@ def _online(run: Run, summary: dict[str, Any]) -> None:
         _take(run.numbers, column, summary.get(metric), "online")
 
 
-def _evaluation(run: Run, name: str) -> None:
-    path = run.folder / f"{name}.json"
-    if not path.is_file():
-        return
+def _evaluation(run: Run, folder: RunFolder, kind: str, features: str | None) -> None:
+    path = folder.evaluation_path(kind, features)
+    names = ("backbone", "projector") if features is None else (features,)
+    columns = [f"{kind}_{name}" for name in names]
     try:
-        content = _json(path)
-        if name == "knn":
+        content = folder.read_evaluation(kind, features)
+        if content is None:
+            return
+        if features is None:
             _knn(run, content)
         else:
             mark = "fine-tuned" if content.get("finetune") else ""
-            column = name.replace("-", "_")
-            run.numbers[column] = Number(_number(content["acc1"], "acc1"), mark)
+            run.numbers[columns[0]] = Number(_number(content["acc1"], "acc1"), mark)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        run.unreadable.append(LeftOut(str(path), f"cannot be used: {_text(error)}"))
-        columns = ("knn_backbone", "knn_projector") if name == "knn" else (name.replace("-", "_"),)
-        for column in columns:
-            run.numbers[column] = Number(float("nan"), "unreadable")
+        reason = error.reason if isinstance(error, RunFileError) else _text(error)
+        run.unreadable.append(LeftOut(str(path), f"cannot be used: {reason}"))
+        run.numbers |= {column: Number(float("nan"), "unreadable") for column in columns}
 
 
 def _knn(run: Run, content: dict[str, Any]) -> None:
@@ -249,11 +208,12 @@ def _knn(run: Run, content: dict[str, Any]) -> None:
         run.histogram = (edges, counts)
 
 
-def _progress(run: Run) -> str:
-    epochs = [epoch for curve in run.curves.values() for epoch in curve]
+def _progress(folder: RunFolder, cfg: DictConfig) -> str:
+    curves, _ = read_curves(folder, "")
+    epochs = [epoch for curve in curves.values() for epoch in curve]
     if not epochs:
-        return "has logged no epoch"
-    return f"is at epoch {max(epochs) + 1} of {run.cfg.get('max_epochs', '?')}"
+        return "the run has logged no epoch"
+    return f"the run is at epoch {max(epochs) + 1} of {cfg.get('max_epochs', '?')}"
 
 
 def _take(numbers: dict[str, Number], column: str, value: Any, mark: str = "") -> None:
@@ -267,17 +227,6 @@ def _number(value: Any, name: str) -> float:
     return float(value)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path.name} holds no settings")
-    return content
-
-
 def _text(error: Exception) -> str:
     text = " ".join(str(error).split())
-    text = f"{text} is missing" if isinstance(error, KeyError) else text
-    return text if isinstance(error, ConfigurationError) else text[:200]
+    return f"{text} is missing" if isinstance(error, KeyError) else text[:200]

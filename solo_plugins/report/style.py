@@ -17,9 +17,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#00
 # Baselines are told apart by their shape too.
 MARKERS = ("P", "X", "*", "h", "<", ">", "p", "d", "D", "v", "^", "s")
 
-# Two ways to ask for the same: what differs in these only is one series.
-_SHIFTS = ("method_kwargs.mean_shift_value", "method_kwargs.target_active_fraction")
-
 
 def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """Make a figure that no other part of the program knows of.
@@ -68,37 +65,31 @@ def save(made: Figure, path: Path) -> None:
 
 
 def by_p(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Collect rows of Rectified LpJEPA that differ in mu only, to be connected by a line.
+    """Collect rows that differ in the location of their target only, to be connected by a line.
 
     Args:
         rows: of any methods.
 
     Returns:
-        A label and the rows, by mu, of each series.
+        A label and the rows, by location, of each series.
     """
     series: dict[str, list[Row]] = {}
     for row in rows:
         if row.target is not None:
-            key = row.first.identity("seed", "name", *_SHIFTS)
+            key = row.first.identity("seed", "name", *row.target.location_settings)
             series.setdefault(key, []).append(row)
     for members in series.values():
         members.sort(key=lambda row: row.target.loc if row.target else math.nan)
     named: dict[str, list[list[Row]]] = {}
     for members in series.values():
-        named.setdefault(_label(members), []).append(members)
+        named.setdefault(str(members[0].first.description.series), []).append(members)
     every = []
     for label, alike in named.items():
         firsts = [members[0] for members in alike]
-        details = differences(firsts, *_SHIFTS) if len(alike) > 1 else [""]
+        shifts = [key for row in firsts if row.target for key in row.target.location_settings]
+        details = differences(firsts, *shifts) if len(alike) > 1 else [""]
         every += [
             (f"{label} ({detail})" if detail else label, members)
             for detail, members in zip(details, alike, strict=True)
         ]
     return every
-
-
-def _label(rows: Sequence[Row]) -> str:
-    target = rows[0].target
-    assert target is not None
-    dense = "" if target.rectified else "dense "
-    return f"Rectified LpJEPA, {dense}p = {target.p:g}{', held' if target.held else ''}"

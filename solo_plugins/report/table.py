@@ -98,11 +98,10 @@ def duration(seconds: float) -> str:
 def _target(row: Row) -> str:
     if row.target is None:
         return "none"
-    kind = ("" if row.target.rectified else ", dense") + (", held" if row.target.held else "")
-    mode = row.first.cfg.method_kwargs.get("mode_of_sigma", "sigma_GN")
-    return f"p={row.target.p:g}, mu={row.target.loc:.3g}{kind}" + (
-        "" if mode == "sigma_GN" else f", {mode}"
-    )
+    target = row.target
+    kind = ("" if target.rectified else ", dense") + (", calibrated" if target.calibrated else "")
+    rule = "" if target.scale_rule == "sigma_GN" else f", {target.scale_rule}"
+    return f"p={target.p:g}, mu={target.loc:.3g}{kind}{rule}"
 
 
 def _cell(mean: Mean | None, seeds: int, decimals: int) -> str:

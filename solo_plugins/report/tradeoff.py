@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from solo_plugins.distributions import RectifiedGeneralizedGaussian, sigma_rgn
 from solo_plugins.report.rows import Mean, Row
 from solo_plugins.report.style import COLORS, MARKERS, by_p, figure, legend, save
 
@@ -95,9 +93,9 @@ def sparsity(rows: Sequence[Row], path: Path) -> list[str]:
         style: dict[str, Any] = {"color": color, "marker": marker, "ls": "none", "capsize": 3}
         values, errors = _percent(means)
         over_mu.errorbar(locs, values, errors, label=f"{label}, trained", **style)
-        over_mu.plot(*_closed_form(members[0], locs), color=color)
-        wanted = [100 * row.target.l0 for row in members if row.target]
-        against.errorbar(wanted, values, errors, **style)
+        targets = [100 * row.target.l0 for row in members if row.target]
+        over_mu.plot(locs, targets, color=color)
+        against.errorbar(targets, values, errors, **style)
     over_mu.plot([], color="black", label="target in closed form, colour as the points")
     against.axline((0, 0), slope=1, color="0.4", linestyle="--", label="trained = asked for")
     top = 100 * max(1e-2, *(mean.value for row in having if (mean := row.mean("l0"))))
@@ -166,18 +164,6 @@ def _columns(points: dict[int, tuple[Mean, Mean]], rows: Sequence[Row]) -> tuple
 
 def _percent(means: Sequence[Mean]) -> tuple[list[float], list[float]]:
     return [100 * mean.value for mean in means], [100 * (mean.std or 0) for mean in means]
-
-
-def _closed_form(row: Row, locs: Sequence[float]) -> tuple[list[float], list[float]]:
-    target = row.target
-    assert target is not None
-    margin = 0.1 * (max(locs) - min(locs)) or 1.0
-    loc = torch.linspace(min(locs) - margin, max(locs) + margin, 100)
-    sigma = torch.full_like(loc, target.sigma)
-    if row.first.cfg.method_kwargs.get("mode_of_sigma") == "sigma_RGN":  # it depends on mu
-        sigma = torch.tensor([sigma_rgn(target.p, float(mu)) for mu in loc])
-    share = RectifiedGeneralizedGaussian(loc, sigma, target.p).active_probability
-    return loc.tolist(), (100 * share).tolist()
 
 
 def _finite(mean: Mean | None) -> bool:

@@ -33,7 +33,7 @@ def curves(rows: Sequence[Row], path: Path) -> list[str]:
     logged = {id(row): row.curves() for row in rows}
     having = [row for row in rows if logged[id(row)]]
     if not having:
-        return ["skipped, no run has a readable metrics.csv"]
+        return ["skipped, no run has a readable log"]
     panels = [
         ("Loss of Rectified LpJEPA", "loss", "loss", True),
         ("Losses of the other methods", "loss", "loss, each method's own", False),
@@ -68,7 +68,7 @@ def curves(rows: Sequence[Row], path: Path) -> list[str]:
     legend(made, axes)
     made.suptitle(f"Training: {' with '.join(rows[0].section)}")
     save(made, path)
-    return [f"{row.label} has no readable metrics.csv" for row in rows if row not in having]
+    return [f"{row.label} has no readable log" for row in rows if row not in having]
 
 
 def _draw(axis: Axes, row: Row, logged: Curves, quantity: str, index: int) -> None:

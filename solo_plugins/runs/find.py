@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Finding the run that a configuration belongs to."""
 
-__all__ = ["Run", "claimed", "compared", "find_run"]
+__all__ = ["ResumePoint", "claimed", "compared", "find_run"]
 
 import time
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.folder import RunFolder
 
 # Settings that change where and how fast a run goes, not what it computes.
 _NOT_COMPARED = (
@@ -33,21 +34,21 @@ _NOT_COMPARED = (
 )
 
 
-class Run(NamedTuple):
-    """A run's folder.
+class ResumePoint(NamedTuple):
+    """Where a run begins or goes on.
 
     Args:
-        folder: where checkpoints, configuration and logs lie.
+        folder: the run's folder.
         checkpoint: what to continue from, or None at the beginning.
         finished: whether the last epoch is done.
     """
 
-    folder: Path
+    folder: RunFolder
     checkpoint: Path | None
     finished: bool
 
 
-def find_run(cfg: DictConfig, kind: str | None = None) -> Run:
+def find_run(cfg: DictConfig, kind: str | None = None) -> ResumePoint:
     """Choose the folder of a run, and the checkpoint to continue from.
 
     With ``auto_resume.enabled`` that is the newest run of the same configuration, if its last
@@ -68,25 +69,24 @@ def find_run(cfg: DictConfig, kind: str | None = None) -> Run:
     if cfg.resume_from_checkpoint is not None:
         checkpoint = Path(cfg.resume_from_checkpoint)
         if checkpoint.is_dir():
-            checkpoint = checkpoint / "last.ckpt"
+            checkpoint = RunFolder(checkpoint).last_checkpoint
         if not checkpoint.is_file():
             raise ConfigurationError(
                 "Expected `resume_from_checkpoint` to be a checkpoint or a run's folder but got "
                 f"{cfg.resume_from_checkpoint!r}."
             )
-        return Run(checkpoint.parent, checkpoint, finished=False)
+        return ResumePoint(RunFolder(checkpoint.parent), checkpoint, finished=False)
     if cfg.auto_resume.enabled:
-        for checkpoint in sorted(parent.glob("*/last.ckpt"), key=_age):
-            finished = (checkpoint.parent / "summary.json").is_file()
-            fresh = _age(checkpoint) < 3600 * cfg.auto_resume.max_hours
-            if (fresh or finished) and _same(checkpoint.parent / "config.yaml", cfg):
-                return Run(checkpoint.parent, checkpoint, finished)
-    folder = parent / f"{cfg.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return Run(folder, None, finished=False)
+        for folder in RunFolder.below(parent):
+            fresh = folder.checkpoint_age < 3600 * cfg.auto_resume.max_hours
+            if (fresh or folder.finished) and _same(folder, cfg):
+                return ResumePoint(folder, folder.last_checkpoint, folder.finished)
+    path = parent / f"{cfg.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return ResumePoint(RunFolder(path), None, finished=False)
 
 
 @contextmanager
-def claimed(run: Run) -> Iterator[Run]:
+def claimed(run: ResumePoint) -> Iterator[ResumePoint]:
     """Make a new run's folder, so that no other run can take it.
 
     Of runs that start in the same second, on one machine or on several that share a disk, the first
@@ -103,12 +103,12 @@ def claimed(run: Run) -> Iterator[Run]:
     if run.checkpoint is not None or rank_zero_only.rank:  # type: ignore[attr-defined]
         yield run
         return
-    run = run._replace(folder=_make(run.folder))
+    run = run._replace(folder=RunFolder(_make(run.folder.path)))
     try:
         yield run
     finally:
         with suppress(OSError):
-            run.folder.rmdir()
+            run.folder.path.rmdir()
 
 
 def compared(cfg: Any) -> dict[str, Any]:
@@ -138,11 +138,5 @@ def _make(wanted: Path) -> Path:
             return folder
 
 
-def _age(checkpoint: Path) -> float:
-    return time.time() - checkpoint.stat().st_mtime
-
-
-def _same(config: Path, cfg: DictConfig) -> bool:
-    if not config.is_file():
-        return False
-    return compared(OmegaConf.load(config)) == compared(cfg)
+def _same(folder: RunFolder, cfg: DictConfig) -> bool:
+    return folder.config_path is not None and compared(folder.read_config()) == compared(cfg)

@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: MIT
 """Finding a pretrained checkpoint and the configuration of the run that wrote it.
 
-Three writers are known: this plugin (``config.yaml`` beside ``last.ckpt``), solo-learn's main
-branch and the reference implementation (``args.json`` beside ``<name>-ep=<epoch>.ckpt``).
+Three writers are known: this plugin, solo-learn's main branch and the reference implementation.
 """
 
 __all__ = ["Pretrained", "find_pretrained"]
 
 import difflib
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.folder import RunFolder
 
 _KEY = "pretrained_feature_extractor"
-_FOREIGN = "args.json"
 
 
 class Pretrained(NamedTuple):
@@ -34,16 +32,16 @@ class Pretrained(NamedTuple):
     source: Path | None
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> RunFolder:
         """The run's folder, which results are written to."""
-        return self.checkpoint.parent
+        return RunFolder(self.checkpoint.parent)
 
 
 def find_pretrained(path: Any) -> Pretrained:
     """Find the checkpoint that ``pretrained_feature_extractor`` means, and its configuration.
 
     Args:
-        path: a checkpoint or a run's folder, of which ``last.ckpt`` counts or else the newest.
+        path: a checkpoint or a run's folder, whose last checkpoint counts, or else the newest.
 
     Returns:
         Both.
@@ -53,11 +51,10 @@ def find_pretrained(path: Any) -> Pretrained:
             pretraining run.
     """
     checkpoint = _checkpoint(path)
-    for name in ("config.yaml", _FOREIGN):
-        source = checkpoint.parent / name
-        if source.is_file():
-            return Pretrained(checkpoint, _read(source), source)
-    return Pretrained(checkpoint, None, None)
+    folder = RunFolder(checkpoint.parent)
+    if folder.config_path is None:
+        return Pretrained(checkpoint, None, None)
+    return Pretrained(checkpoint, _read(folder), folder.config_path)
 
 
 def _checkpoint(path: Any) -> Path:
@@ -73,23 +70,18 @@ def _checkpoint(path: Any) -> Path:
             f"Expected `{_KEY}` to be a checkpoint or a run's folder that exists but got "
             f"{str(path)!r}.{hint}"
         )
-    last = found / "last.ckpt"
-    checkpoints = sorted(found.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
-    if not checkpoints:
+    checkpoint = RunFolder(found).find_checkpoint()
+    if checkpoint is None:
         held = ", ".join(sorted(file.name for file in found.iterdir())) or "nothing"
         raise ConfigurationError(
             f"Expected `{_KEY}` to be a run's folder with a checkpoint but {str(path)!r} holds "
             f"{held}."
         )
-    return (last if last.is_file() else checkpoints[-1]).resolve()
+    return checkpoint.resolve()
 
 
-def _read(source: Path) -> DictConfig:
-    try:
-        text = source.read_text()
-        cfg = OmegaConf.create(json.loads(text) if source.suffix == ".json" else text)
-    except ValueError as error:  # of json; YAML's own is below
-        raise ConfigurationError(f"Expected {str(source)!r} to be JSON but: {error}") from error
+def _read(folder: RunFolder) -> DictConfig:
+    cfg = folder.read_config()
     missing = [
         key
         for key in ("method", "backbone.name", "data.dataset", "data.num_classes", "augmentations")
@@ -97,7 +89,7 @@ def _read(source: Path) -> DictConfig:
     ]
     if missing:
         raise ConfigurationError(
-            f"Expected {str(source)!r} to be the configuration of a pretraining run but it has no "
-            f"`{missing[0]}`."
+            f"Expected {str(folder.config_path)!r} to be the configuration of a pretraining run "
+            f"but it has no `{missing[0]}`."
         )
-    return cfg  # type: ignore[return-value]
+    return cfg

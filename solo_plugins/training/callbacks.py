@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: MIT
 """Lightning callbacks of a pretraining run."""
 
-__all__ = ["Resumable", "RunFolder", "StopOnNonFinite"]
+__all__ = ["RecordRun", "Resumable", "StopOnNonFinite", "last_metrics"]
 
-import json
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_warn
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
+from typing_extensions import override
 
 from solo_plugins.errors import NonFiniteLossError
+from solo_plugins.runs.description import Description
+from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.provenance import commit, versions
 
 
@@ -36,16 +38,10 @@ class StopOnNonFinite(Callback):
         self.skip = skip
         self._first_bad: dict[str, Tensor] = {}
 
+    @override
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Note which terms of the step's output are not finite.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the method.
-            outputs: what ``training_step`` returned.
-        """
         terms = outputs if isinstance(outputs, dict) else {"loss": outputs}
         for name, value in terms.items():
             if name in self.skip or not isinstance(value, Tensor) or value.ndim:
@@ -58,13 +54,8 @@ class StopOnNonFinite(Callback):
         if pl_module.device.type == "cpu" or trainer.global_step % self.interval == 0:
             self._look(trainer)
 
+    @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look before the epoch's checkpoint is written.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the method.
-        """
         self._look(trainer)
 
     def _look(self, trainer: pl.Trainer) -> None:
@@ -97,26 +88,14 @@ class Resumable(Callback):
         self._early: set[str] = set()
         self._saved: dict[str, Tensor] = {}
 
+    @override
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Note which buffers a new model has.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the method.
-            stage: Lightning's.
-        """
         self._early = {name for name, _ in pl_module.named_buffers()}
 
+    @override
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Set late buffers apart and leave out functions.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the method.
-            checkpoint: changed in place.
-        """
         weights, buffers = checkpoint["state_dict"], dict(pl_module.named_buffers())
         late = [name for name in buffers if name in weights and name not in self._early]
         checkpoint[self._KEY] = {name: weights.pop(name) for name in late}
@@ -124,25 +103,14 @@ class Resumable(Callback):
             for name in [name for name, value in schedule.items() if callable(value)]:
                 del schedule[name]
 
+    @override
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the late buffers until there is a place for them.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the method.
-            checkpoint: a loaded one.
-        """
         self._saved = dict(checkpoint.get(self._KEY, {}))
 
+    @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put late buffers back, once.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the method.
-        """
         for name, value in self._saved.items():
             buffer = pl_module.get_buffer(name)
             if buffer.shape == value.shape:
@@ -155,68 +123,79 @@ class Resumable(Callback):
         self._saved = {}
 
 
-class RunFolder(Callback):
-    """Makes the run's folder when training starts and leaves what the run was and came to.
+class RecordRun(Callback):
+    """Writes what a run is when it starts and what it came to when it ends.
 
-    ``config.yaml`` is the resolved configuration, ``summary.json`` the last metrics, the number of
-    epochs and steps, the ``seconds`` of all parts of a resumed run up to their checkpoints, and the
-    ``commit`` of the code and the ``versions`` of what it rests on.
+    The summary holds the last value of every metric, the number of epochs and steps, the
+    ``seconds`` of all parts of a resumed run up to their checkpoints, the ``commit`` of the code,
+    the ``versions`` of what it rests on, and the ``description`` that a report shows.
 
     Args:
-        path: the folder.
+        folder: the run's folder.
         cfg: the resolved configuration.
+        description: what a report shows of a pretraining run.
+        clock: a function that tells the time in seconds.
     """
 
-    def __init__(self, path: Path, cfg: DictConfig) -> None:
-        self.path = path
-        self.cfg = cfg
-        self._started = time.monotonic()
+    def __init__(
+        self,
+        folder: RunFolder,
+        cfg: DictConfig,
+        description: Description | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder, self.cfg, self.description = folder, cfg, description
+        self.clock = clock
+        self._started = clock()
         self._commit: str | None = None
 
+    @property
+    @override
+    def state_key(self) -> str:
+        return "RunFolder"  # what this class was called when the first checkpoints were written
+
+    @override
     def state_dict(self) -> dict[str, float]:
-        """Return the seconds that the run has taken, for its checkpoint."""
         return {"seconds": self._seconds()}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Add the seconds of the parts before.
-
-        Args:
-            state_dict: of a checkpoint.
-        """
         self._started -= state_dict["seconds"]
 
+    @override
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the configuration.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the method.
-        """
         if trainer.is_global_zero:
-            self.path.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(self.cfg, self.path / "config.yaml")
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+            self.folder.write_config(self.cfg)
             self._commit = commit()  # now: the code may be edited while the run goes on
 
+    @override
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the last value of every metric.
-
-        Args:
-            trainer: the trainer.
-            pl_module: the method.
-        """
         if not trainer.is_global_zero:
             return
-        summary: dict[str, Any] = {
-            name: float(value) for name, value in trainer.callback_metrics.items()
-        }
-        summary |= {
+        summary: dict[str, Any] = last_metrics(trainer) | {
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "seconds": round(self._seconds(), 1),
             "commit": self._commit,
             "versions": versions(),
         }
-        (self.path / "summary.json").write_text(json.dumps(summary, indent=2, sort_keys=True))
+        if self.description is not None:
+            summary["description"] = self.description.as_json()
+        self.folder.write_summary(summary)
 
     def _seconds(self) -> float:
-        return time.monotonic() - self._started
+        return self.clock() - self._started
+
+
+def last_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """Return the last value of every metric.
+
+    Args:
+        trainer: the trainer, after training.
+
+    Returns:
+        Plain numbers by name.
+    """
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}

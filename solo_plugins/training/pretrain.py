@@ -3,7 +3,6 @@
 
 __all__ = ["pretrain"]
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,13 +19,14 @@ from solo_plugins.framework import METHODS
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.registry import register
 from solo_plugins.runs.checkpoints import check_fits
-from solo_plugins.runs.find import Run, claimed, find_run
-from solo_plugins.training.callbacks import Resumable, RunFolder, StopOnNonFinite
+from solo_plugins.runs.description import Description, loss_name
+from solo_plugins.runs.find import ResumePoint, claimed, find_run
+from solo_plugins.training.callbacks import RecordRun, Resumable, StopOnNonFinite
 from solo_plugins.training.sweep import check_processes
 from solo_plugins.training.trainer import checkpoint_callbacks, fit, say
 
 
-class Result(NamedTuple):
+class PretrainResult(NamedTuple):
     """What a run came to.
 
     Args:
@@ -40,7 +40,7 @@ class Result(NamedTuple):
     metrics: dict[str, float]
 
 
-def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Result:
+def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> PretrainResult:
     """Pretrain any registered method.
 
     Everything that can be wrong with a configuration is found before a file is written. A finished
@@ -63,7 +63,9 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Result:
     run = find_run(cfg)
     if run.finished:
         say(f"{run.folder} is a finished run of this configuration: nothing to do.")
-        result = Result(run.folder, run.checkpoint, _summary(run))
+        summary = run.folder.read_summary()
+        metrics = {name: value for name, value in summary.items() if isinstance(value, int | float)}
+        result = PretrainResult(run.folder.path, run.checkpoint, metrics)
         _report(result)
         return result
     say(str(hardware))
@@ -80,34 +82,33 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Result:
     data = PretrainDataModule(cfg)
     data.check()
     with claimed(run) as run:
-        every = [*callbacks, *_callbacks(cfg, run)]
+        every = [*callbacks, *_callbacks(cfg, run, model)]
         metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=every)
-    checkpoint = run.folder / "last.ckpt" if cfg.checkpoint.enabled else None
-    result = Result(run.folder, checkpoint, metrics)
+    checkpoint = run.folder.last_checkpoint if cfg.checkpoint.enabled else None
+    result = PretrainResult(run.folder.path, checkpoint, metrics)
     _report(result)
     return result
 
 
-def _callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
-    own = issubclass(METHODS[cfg.method], JointEmbedding)
-    # solo-learn's methods add the classifier's loss, which is NaN without labels
-    unlabelled = ("loss",) if cfg.data.no_labels and not own else ()
+def _callbacks(cfg: DictConfig, run: ResumePoint, model: LightningModule) -> list[Callback]:
+    not_checked: tuple[str, ...] = ()
+    if isinstance(model, JointEmbedding):
+        description = model.description
+    else:
+        description = Description(cfg.method, loss_name(cfg.method))
+        # solo-learn's methods add the classifier's loss, which is NaN without labels
+        not_checked = ("loss",) if cfg.data.no_labels else ()
     callbacks: list[Callback] = [
-        RunFolder(run.folder, cfg),
-        StopOnNonFinite(cfg.get("log_every_n_steps") or 50, skip=unlabelled),
+        RecordRun(run.folder, cfg, description),
+        StopOnNonFinite(cfg.get("log_every_n_steps") or 50, skip=not_checked),
         Resumable(),
         LearningRateMonitor(logging_interval="step"),
     ]
     return [*callbacks, *checkpoint_callbacks(cfg, run)]
 
 
-def _summary(run: Run) -> dict[str, float]:
-    summary = json.loads((run.folder / "summary.json").read_text())
-    return {name: value for name, value in summary.items() if isinstance(value, int | float)}
-
-
 @rank_zero_only
-def _report(result: Result) -> None:
+def _report(result: PretrainResult) -> None:
     metrics = result.metrics
     if "val_knn_acc1" in metrics:
         say(f"Online kNN accuracy (backbone, top 1): {metrics['val_knn_acc1']:.1f} %")

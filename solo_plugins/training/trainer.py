@@ -6,7 +6,6 @@ __all__ = ["checkpoint_callbacks", "fit", "say"]
 import inspect
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -18,14 +17,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.hardware import Hardware
 from solo_plugins.data import PretrainDataModule
-from solo_plugins.runs.find import Run
+from solo_plugins.runs.find import ResumePoint
+from solo_plugins.training.callbacks import last_metrics
 
 
 def fit(
     model: LightningModule,
     data: PretrainDataModule,
     cfg: DictConfig,
-    run: Run,
+    run: ResumePoint,
     *,
     hardware: Hardware,
     callbacks: Sequence[Callback],
@@ -50,10 +50,10 @@ def fit(
         settings = _settings(cfg, hardware, validates=data.validates)
         trainer = Trainer(**settings, logger=_loggers(cfg, run), callbacks=list(callbacks))
         trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return last_metrics(trainer)
 
 
-def checkpoint_callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
+def checkpoint_callbacks(cfg: DictConfig, run: ResumePoint) -> list[Callback]:
     """Build what writes checkpoints: the last one, and those that are kept by the way.
 
     Args:
@@ -67,12 +67,12 @@ def checkpoint_callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
         return []
     # Written after the epoch's validation, and before the next epoch's first draw.
     every: dict[str, Any] = {
-        "dirpath": run.folder,
+        "dirpath": run.folder.path,
         "save_on_train_epoch_end": True,
         "auto_insert_metric_name": False,
         "enable_version_counter": False,
     }
-    callbacks: list[Callback] = [ModelCheckpoint(filename="last", **every)]
+    callbacks: list[Callback] = [ModelCheckpoint(filename=run.folder.LAST_CHECKPOINT_STEM, **every)]
     if cfg.checkpoint.frequency > 1 or cfg.checkpoint.keep_prev:
         callbacks.append(
             ModelCheckpoint(
@@ -111,16 +111,18 @@ def _settings(cfg: DictConfig, hardware: Hardware, *, validates: bool) -> dict[s
     }
 
 
-def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
-    _keep_old_log(run.folder)
-    loggers: list[Logger] = [CSVLogger(run.folder, name="", version="")]
+def _loggers(cfg: DictConfig, run: ResumePoint) -> list[Logger]:
+    folder = run.folder.path
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        run.folder.keep_log()
+    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if cfg.wandb.enabled:
         wandb = WandbLogger(
             name=cfg.name,
             # The same folder is the same run, when it is resumed too.
-            id=run.folder.name,
+            id=folder.name,
             resume="allow",
-            save_dir=run.folder,
+            save_dir=folder,
             project=cfg.wandb.project,
             entity=cfg.wandb.entity,
             offline=cfg.wandb.offline,
@@ -132,13 +134,3 @@ def _loggers(cfg: DictConfig, run: Run) -> list[Logger]:
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg)  # type: ignore[return-value]
-
-
-@rank_zero_only
-def _keep_old_log(folder: Path) -> None:
-    """Move an interrupted run's log out of the way of Lightning, which would empty it."""
-    log, number = folder / "metrics.csv", 1
-    if log.is_file():
-        while (folder / f"metrics.{number}.csv").exists():
-            number += 1
-        log.rename(folder / f"metrics.{number}.csv")

@@ -71,7 +71,7 @@ def test_a_run_with_settings_that_are_gone_is_evaluated(make_run: Make, linear_c
 def test_a_file_and_its_folder_are_the_same_checkpoint(make_run: Make) -> None:
     run = make_run()
     assert find_pretrained(run) == find_pretrained(run / "last.ckpt")
-    assert find_pretrained(run).folder == run
+    assert find_pretrained(run).folder.path == run
 
 
 def test_the_newest_checkpoint_counts_where_none_is_the_last(make_run: Make) -> None:
@@ -228,7 +228,7 @@ def _no_json(run: Path) -> Path:
         (_not_a_checkpoint, r"tensors and plain values but .*last\.ckpt' is none"),
         (_bare, r"with a `state_dict` but .* has model"),
         (_of_a_probe, r"of a pretraining run but it has no `method`"),
-        (_no_json, r"args\.json' to be JSON"),
+        (_no_json, r"args\.json' cannot be used"),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_clear_error(

@@ -129,11 +129,11 @@ def test_pareto_shows_zeros_against_accuracy(runs: Path, drawn: list[Axes]) -> N
 
 def test_sparsity_shows_the_closed_form(runs: Path, drawn: list[Axes]) -> None:
     sparsity(_rows(runs), Path(os.devnull))
-    line = max(drawn[0].lines, key=lambda line: len(line.get_xdata()))
-    loc, share = line.get_data()
-    below = loc < 0
-    # p = 1, sigma = 1 / sqrt 2
-    np.testing.assert_allclose(share[below], 50 * np.exp(np.sqrt(2) * loc[below]), rtol=1e-4)
+    (line,) = [line for line in drawn[0].lines if line.get_ls() == "-" and len(line.get_xdata())]
+    loc, percent = line.get_data()
+    assert list(loc) == [-1.0, 0.0]
+    # p = 1, sigma = 1 / sqrt 2, at and below zero
+    np.testing.assert_allclose(percent, 50 * np.exp(np.sqrt(2) * np.array(loc)), rtol=1e-4)
 
 
 def test_the_histograms_area_is_the_active_share(runs: Path, drawn: list[Axes]) -> None:

@@ -39,7 +39,7 @@ def test_runs_whose_share_is_held_are_named_so(run: Run) -> None:
         "held": run("held", config={"method_kwargs": {**held, "mean_shift_value": -1.0}}),
     }
     rows, _ = group([read_run(folder) for folder in run_of.values()])
-    assert {row.label for row in rows} == {"p=1, μ=-1", "p=1, μ=-1, held"}
-    assert {cells(row)[1] for row in rows} == {"p=1, mu=-1", "p=1, mu=-1, held"}
+    assert {row.label for row in rows} == {"p=1, μ=-1", "p=1, μ=-1, calibrated"}
+    assert {cells(row)[1] for row in rows} == {"p=1, mu=-1", "p=1, mu=-1, calibrated"}
     labels = {label for label, _ in by_p(rows)}
-    assert labels == {"Rectified LpJEPA, p = 1", "Rectified LpJEPA, p = 1, held"}
+    assert labels == {"Rectified LpJEPA, p = 1", "Rectified LpJEPA, p = 1, calibrated"}

@@ -13,7 +13,7 @@ from torch import nn
 
 from solo_plugins.framework import release
 from solo_plugins.training.callbacks import Resumable
-from solo_plugins.training.pretrain import Result, pretrain
+from solo_plugins.training.pretrain import PretrainResult, pretrain
 
 Make = Callable[..., DictConfig]
 pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
@@ -30,7 +30,7 @@ class _Stop(Callback):
             raise RuntimeError("killed")
 
 
-def _weights(result: Result) -> dict[str, Any]:
+def _weights(result: PretrainResult) -> dict[str, Any]:
     return torch.load(result.folder / "last.ckpt", weights_only=True)["state_dict"]
 
 

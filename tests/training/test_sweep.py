@@ -14,7 +14,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.runs.find import Run, claimed
+from solo_plugins.runs.find import ResumePoint, claimed
+from solo_plugins.runs.folder import RunFolder
 from solo_plugins.training.pretrain import pretrain
 from solo_plugins.training.sweep import check_processes, sweeping
 
@@ -144,15 +145,15 @@ def test_submitit_runs_jobs_side_by_side(
 
 
 def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
-    run, got = Run(tmp_path / "method" / "name", None, finished=False), []
+    run, got = ResumePoint(RunFolder(tmp_path / "method" / "name"), None, finished=False), []
     start, end = threading.Barrier(8), threading.Barrier(8)
 
     def claim() -> None:
         start.wait()
         with claimed(run) as mine:
             end.wait()  # an empty folder is given back
-            got.append(mine.folder.name)
-            (mine.folder / "config.yaml").touch()
+            got.append(mine.folder.path.name)
+            (mine.folder.path / "config.yaml").touch()
 
     threads = [threading.Thread(target=claim) for _ in range(8)]
     for thread in threads:
@@ -163,16 +164,16 @@ def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> Non
 
 
 def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
-    run = Run(tmp_path / "name", None, finished=False)
+    run = ResumePoint(RunFolder(tmp_path / "name"), None, finished=False)
     with pytest.raises(RuntimeError, match="before the first file"), claimed(run):
         raise RuntimeError("before the first file")
-    assert not run.folder.exists()
+    assert not run.folder.path.exists()
 
 
 def test_other_ranks_make_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("solo_plugins.runs.find.rank_zero_only.rank", 1)
-    with claimed(Run(tmp_path / "name", None, finished=False)) as run:
-        assert not run.folder.exists()
+    with claimed(ResumePoint(RunFolder(tmp_path / "name"), None, finished=False)) as run:
+        assert not run.folder.path.exists()
 
 
 def test_a_sweep_starts_no_processes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from solo_plugins.losses import DIRECTIONS, RDMReg, SingularDirections
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
 from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.runs.description import Description, TargetDescription
 
 
 class RectifiedLpJEPA(JointEmbedding):
@@ -59,6 +60,21 @@ class RectifiedLpJEPA(JointEmbedding):
     def target(self) -> Distribution:
         """The target of one output; it moves during training if it is controlled."""
         return self.criterion.rdm_reg.target
+
+    @property
+    def description(self) -> Description:
+        """What a report shows of a run: the target, by which runs are told apart."""
+        settings = self.settings
+        target = TargetDescription(
+            p=float(settings.lp_norm_parameter),
+            loc=settings.mu,
+            scale=settings.sigma,
+            rectified=settings.rectified,
+            l0=self.criterion.target_l0,
+            calibrated=settings.threshold_rate > 0,
+            scale_rule=settings.mode_of_sigma,
+        )
+        return Description.with_target(f"train_{self.loss_name}", target)
 
     def target_summary(self) -> str:
         """Describe the target in one line, in closed form."""

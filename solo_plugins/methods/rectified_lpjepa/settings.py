@@ -115,7 +115,7 @@ class Settings(JointEmbeddingSettings):
         self._check_numbers(*parts, rule=rule, holds=lambda value: 0 <= value <= 1)
         self._settle_mean_shift()
         self._check_control()
-        if self.target_distribution.startswith("rectified") and self.projector_type == "mlp":
+        if self.rectified and self.projector_type == "mlp":
             warnings.warn(
                 "`method_kwargs.projector_type` is 'mlp', which has negative outputs, but "
                 "`method_kwargs.target_distribution` is rectified: the outputs will not be sparse. "
@@ -132,6 +132,11 @@ class Settings(JointEmbeddingSettings):
     def mu(self) -> float:
         """The target's location, in the unit of the outputs."""
         return self._scaled(float(self.mean_shift_value or 0.0))[0]
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the target's negative part is moved to zero."""
+        return self.target_distribution.startswith("rectified")
 
     @property
     def controlled(self) -> bool:
@@ -180,7 +185,7 @@ class Settings(JointEmbeddingSettings):
     def _scaled(self, mean_shift: float) -> tuple[float, float]:
         p = float(self.lp_norm_parameter)
         scale = sigma_gn(p) if self.mode_of_sigma == "sigma_GN" else sigma_rgn(p, mean_shift)
-        if self.unit_rms_target and self.target_distribution.startswith("rectified"):
+        if self.unit_rms_target and self.rectified:
             return scaled_to_unit_rms(mean_shift, scale, p)
         return mean_shift, scale
 
@@ -194,7 +199,7 @@ class Settings(JointEmbeddingSettings):
             return
         rule = "between 0 and 1, neither included,"
         self._check_numbers("target_active_fraction", rule=rule, holds=lambda value: 0 < value < 1)
-        if not self.target_distribution.startswith("rectified"):
+        if not self.rectified:
             raise ConfigurationError(
                 "Expected `method_kwargs.target_active_fraction` to be set with "
                 "`target_distribution: rectified_lp_distribution` only, other targets have no "
@@ -218,7 +223,7 @@ class Settings(JointEmbeddingSettings):
             value = getattr(self, name)
             if not value:
                 continue
-            if not self.target_distribution.startswith("rectified"):
+            if not self.rectified:
                 raise ConfigurationError(
                     f"Expected `method_kwargs.{name}` to be off with "
                     f"`target_distribution: {self.target_distribution}`, all of whose outputs are "

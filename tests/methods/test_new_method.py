@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""A method that nobody knows of: its run has a row of the report, and a curve of its loss."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from omegaconf import DictConfig
+from torch import Tensor
+
+from solo_plugins.methods.joint_embedding import JointEmbedding
+from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+from solo_plugins.report import write_report
+from solo_plugins.report.runs import read_run
+from solo_plugins.training.pretrain import pretrain
+
+Make = Callable[..., DictConfig]
+pytestmark = pytest.mark.usefixtures("lightning_quiet")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _PullSettings(JointEmbeddingSettings):
+    method: ClassVar[str] = "pull"
+
+
+class _Pull(JointEmbedding):
+    settings_class = _PullSettings
+    loss_name = "pull_loss"
+
+    def objective(
+        self, views: Sequence[Tensor], batch_idx: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return (views[0] - views[1]).square().mean(), {}
+
+
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [
+        ("pull", "train_pull_loss"),
+        ("nvicreg", "train_nvicreg_loss"),
+        ("vicreg", "train_vicreg_loss"),
+        ("byol", "train_neg_cos_sim"),
+    ],
+)
+def test_a_run_has_a_row_and_a_curve(
+    method: str, loss: str, methods: dict, make_cfg: Make, tmp_path: Path
+) -> None:
+    methods["pull"] = _Pull
+    result = pretrain(make_cfg(method, max_epochs=2))
+    run = read_run(result.folder)
+    assert (run.description.label, run.description.loss) == (method, loss)
+    logged = result.metrics[f"{loss}_epoch"]
+    assert run.curves["loss"][1] == pytest.approx(logged, rel=1e-6)
+    report = write_report([tmp_path / "runs"], tmp_path / "report")
+    assert f"\n| {method} | none | 2 | 1 (5) |" in report.read_text()
+    assert (tmp_path / "report" / "curves.png").is_file()
