@@ -18,35 +18,22 @@ from solo_plugins.args.checks import (
     check_number,
     check_positive_integer,
 )
-from solo_plugins.args.hardware import ACCELERATORS, Hardware, resolve
-from solo_plugins.args.pretrain import (
-    IMAGE_FOLDERS,
-    check_folder,
-    check_optimizer,
-    count_classes,
-    fill_optimizer_kwargs,
-    scale_rate,
-)
-from solo_plugins.args.schema import DEFAULTS, check_blocks, check_required
-from solo_plugins.data.module import CLASSES, UNLABELLED
+from solo_plugins.args.data import check_paths, count_classes
+from solo_plugins.args.hardware import ACCELERATORS, Hardware
+from solo_plugins.args.optimizer import check_optimizer, settle_hardware
+from solo_plugins.args.schema import DEFAULTS, check_blocks, check_required, with_defaults
+from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import DISTANCES
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained, find_pretrained
 
 FEATURES = ("backbone", "projector")
-_DATA = {
-    "dataset": None,
-    "train_path": None,
-    "val_path": None,
-    "format": "image_folder",
-    "fraction": -1,
-    "num_workers": 4,
-}
+_DATA = ("train_path", "val_path", "format", "fraction", "num_workers", "preload")
 _SHARED: dict[str, Any] = {
     "pretrained_feature_extractor": None,
     "accelerator": "auto",
-    "data": _DATA,
+    "data": {"dataset": None, **{key: DEFAULTS["data"][key] for key in _DATA}},
     "backbone": {"name": None, "kwargs": {}},
     "performance": DEFAULTS["performance"],
 }
@@ -103,7 +90,6 @@ def parse_linear_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware, Pretrained]
     cfg, pretrained = _start(cfg, LINEAR_DEFAULTS, _LINEAR_REQUIRED)
     check_choice("features", cfg.features, FEATURES)
     check_optimizer(cfg)
-    check_positive_integer("checkpoint.frequency", cfg.checkpoint.frequency)
     check_choice("scheduler.name", cfg.scheduler.name, _SCHEDULES)
     if cfg.scheduler.name == "step" and not cfg.scheduler.lr_decay_steps:
         raise ConfigurationError(
@@ -113,14 +99,7 @@ def parse_linear_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware, Pretrained]
     _check_regularisation(cfg)
     _check_cache(cfg)
     _settle(cfg, pretrained)
-    fill_optimizer_kwargs(cfg)
-    hardware = resolve(cfg)
-    cfg.optimizer.lr *= scale_rate(cfg, hardware)
-    for name in ("accelerator", "devices", "precision", "sync_batchnorm"):
-        cfg[name] = getattr(hardware, name)
-    if cfg.wandb.entity == "None":  # written so in solo-learn's own YAMLs
-        cfg.wandb.entity = None
-    return cfg, hardware, pretrained
+    return cfg, settle_hardware(cfg), pretrained
 
 
 def parse_knn_cfg(cfg: DictConfig) -> tuple[DictConfig, Pretrained]:
@@ -167,9 +146,7 @@ def _start(
 ) -> tuple[DictConfig, Pretrained]:
     check_blocks(cfg, defaults, required, _OPTIONAL, trains=bool(required))
     check_required(cfg, required)
-    cfg = OmegaConf.merge(OmegaConf.create(dict(defaults)), cfg)  # type: ignore[assignment]
-    OmegaConf.resolve(cfg)
-    OmegaConf.set_struct(cfg, False)
+    cfg = with_defaults(cfg, defaults)
     return cfg, find_pretrained(cfg.pretrained_feature_extractor)
 
 
@@ -221,7 +198,7 @@ def _settle(cfg: DictConfig, pretrained: Pretrained) -> None:
         data.dataset = run.data.dataset
         for key in ("train_path", "val_path"):
             data[key] = data[key] or run.data.get(key)
-    labelled = [name for name in (*CLASSES, "custom") if name not in UNLABELLED]
+    labelled = [name for name, info in DATASETS.items() if info.labelled]
     check_choice("data.dataset", data.dataset, labelled)
     _check_data(data)
     data.no_labels = False
@@ -241,11 +218,8 @@ def _check_data(data: DictConfig) -> None:
             "Expected `data.fraction` to be -1, all images are evaluated on, but got "
             f"{data.fraction!r}."
         )
-    if data.dataset in IMAGE_FOLDERS:
-        check_folder("train_path", data.train_path)
-        check_folder("val_path", data.val_path)
-    elif data.dataset != "digits" and data.train_path is None:
-        raise ConfigurationError("Expected `data.train_path` to be set.")
+    check_flag("data.preload", data.preload)
+    check_paths(data, validates=True)
 
 
 def _augmentation(data: DictConfig, run: DictConfig | None) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Which keys a pretraining configuration may have, and the defaults of those that are optional."""
 
-__all__ = ["DEFAULTS", "check_blocks", "check_keys", "check_required"]
+__all__ = ["DEFAULTS", "check_blocks", "check_keys", "check_required", "with_defaults"]
 
 import inspect
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_plugins.args.checks import check_positive_integer
 from solo_plugins.errors import ConfigurationError, nearest
@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
         "no_labels": False,
         "fraction": -1,
         "num_workers": 4,
+        "preload": False,
     },
     "backbone": {"kwargs": {}},
     "optimizer": {"kwargs": {}, "exclude_bias_n_norm_wd": False},
@@ -63,8 +64,8 @@ _REQUIRED = {
     "scheduler": {"name"},
 }
 _OPTIONAL = {
-    # num_* are computed; preload is the reference's and means nothing here
-    "data": {"num_classes", "num_large_crops", "num_small_crops", "preload"},
+    # these are computed
+    "data": {"num_classes", "num_large_crops", "num_small_crops"},
     "optimizer": {"classifier_lr"},
 }
 _OPEN = {"method_kwargs", "two_views"}
@@ -94,6 +95,24 @@ def check_keys(cfg: DictConfig) -> None:
     check_blocks(cfg, DEFAULTS, _REQUIRED, _OPTIONAL, open_blocks=_OPEN)
     check_required(cfg, _REQUIRED)
     _check_augmentations(cfg.augmentations)
+
+
+def with_defaults(cfg: DictConfig, defaults: Mapping[str, Any]) -> DictConfig:
+    """Fill in optional settings and resolve references between settings.
+
+    Args:
+        cfg: the configuration as composed by hydra.
+        defaults: the optional settings and blocks of them.
+
+    Returns:
+        A new configuration, to which settings can be added.
+    """
+    full: Any = OmegaConf.merge(OmegaConf.create(dict(defaults)), cfg)
+    OmegaConf.resolve(full)
+    OmegaConf.set_struct(full, False)
+    if OmegaConf.select(full, "wandb.entity") == "None":  # written so in solo-learn's own YAMLs
+        full.wandb.entity = None
+    return full
 
 
 def check_blocks(

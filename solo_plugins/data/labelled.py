@@ -9,10 +9,9 @@ from functools import cached_property
 from omegaconf import DictConfig
 from timm.data import create_transform
 from torch.utils.data import Dataset
-from torchvision import datasets
 from torchvision import transforms as T
 
-from solo_plugins.data.digits import Digits
+from solo_plugins.data.datasets import DATASETS
 from solo_plugins.data.module import PretrainDataModule, eval_transform
 from solo_plugins.framework.data import normalization
 
@@ -34,16 +33,8 @@ class LabelledDataModule(PretrainDataModule):
     @cached_property
     def train_set(self) -> Dataset:
         """The training set, of (image, target)."""
-        data = self.cfg.data
         transform = train_transform(self.cfg) if self.augment else eval_transform(self.cfg)
-        if data.dataset == "digits":
-            return Digits(train=True, transform=transform)
-        if data.dataset == "stl10":
-            return datasets.STL10(data.train_path, "train", transform=transform)
-        if data.dataset in ("cifar10", "cifar100"):
-            known = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
-            return known[data.dataset](data.train_path, train=True, transform=transform)
-        return datasets.ImageFolder(data.train_path, transform)
+        return self._labelled(train=True, transform=transform)
 
 
 def train_transform(cfg: DictConfig) -> Callable:
@@ -74,7 +65,8 @@ def train_transform(cfg: DictConfig) -> Callable:
             mean=tuple(mean),
             std=tuple(std),
         )
-    if cfg.data.dataset == "digits":
+    smallest = DATASETS[cfg.data.dataset].smallest_crop
+    if smallest == 1:
         return eval_transform(cfg)
-    crop = [T.RandomResizedCrop(size, scale=(0.08, 1.0)), T.RandomHorizontalFlip()]
+    crop = [T.RandomResizedCrop(size, scale=(smallest, 1.0)), T.RandomHorizontalFlip()]
     return T.Compose([*crop, T.ToTensor(), T.Normalize(mean, std)])

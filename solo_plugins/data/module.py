@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """One Lightning data module for every dataset and format that a configuration can name."""
 
-__all__ = ["CLASSES", "UNLABELLED", "PretrainDataModule"]
+__all__ = ["PretrainDataModule", "eval_transform", "num_workers"]
 
 import os
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -17,7 +18,9 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 from torchvision import transforms as T
 
+from solo_plugins.data.datasets import DATASETS, DatasetInfo
 from solo_plugins.data.digits import Digits
+from solo_plugins.data.files import PreloadedFiles, UnlabelledImages
 from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework.data import (
@@ -29,20 +32,6 @@ from solo_plugins.framework.data import (
     normalization,
     prepare_datasets,
 )
-
-# The number of classes of each dataset; those of a custom folder are counted.
-CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "imagenet100": 100}
-CLASSES |= {"digits": 10, "celeba": 1}
-# These have a test set of their own, which needs no path.
-_OWN_SPLIT = ("cifar10", "cifar100", "stl10", "digits")
-_DOWNLOADED = {
-    "cifar10": datasets.CIFAR10,
-    "cifar100": datasets.CIFAR100,
-    "stl10": datasets.STL10,
-    "celeba": datasets.CelebA,
-}
-# These have no class of each image.
-UNLABELLED = ("celeba",)
 
 
 class PretrainDataModule(pl.LightningDataModule):
@@ -57,6 +46,11 @@ class PretrainDataModule(pl.LightningDataModule):
         super().__init__()
         self.cfg = cfg
 
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the data set."""
+        return DATASETS[self.cfg.data.dataset]
+
     def prepare_data(self) -> None:
         """Download what is missing, in one process.
 
@@ -64,13 +58,14 @@ class PretrainDataModule(pl.LightningDataModule):
             ConfigurationError: if the download fails; an empty folder that it made is removed.
         """
         data = self.cfg.data
-        if data.dataset not in _DOWNLOADED:
+        download = self.info.download
+        if download is None:
             return
         for key in ("train_path", "val_path"):
             root = Path(data[key] or data.train_path)
             existed = root.exists()
             try:
-                _DOWNLOADED[data.dataset](str(root), download=True)
+                download(str(root), download=True)
             except (OSError, RuntimeError, HTTPException) as error:
                 if not existed and root.is_dir() and not any(root.iterdir()):
                     root.rmdir()
@@ -83,7 +78,7 @@ class PretrainDataModule(pl.LightningDataModule):
     def validates(self) -> bool:
         """Whether there is anything to validate on, from the configuration alone."""
         data = self.cfg.data
-        return data.dataset in _OWN_SPLIT or not (data.no_labels or data.val_path is None)
+        return self.info.own_split or not (data.no_labels or data.val_path is None)
 
     @rank_zero_only
     def check(self) -> None:
@@ -104,26 +99,29 @@ class PretrainDataModule(pl.LightningDataModule):
         _ = self.val_set
 
     @cached_property
-    def train_set(self) -> Dataset:
-        """The training set, of (index, list of crops, target)."""
-        data = self.cfg.data
-        transform = FullTransformPipeline(
+    def train_transform(self) -> Callable:
+        """The augmentations: a function of a PIL image that gives a list of crops."""
+        return FullTransformPipeline(
             [
-                NCropAugmentation(build_transform_pipeline(data.dataset, aug), aug.num_crops)
+                NCropAugmentation(
+                    build_transform_pipeline(self.cfg.data.dataset, aug), aug.num_crops
+                )
                 for aug in self.cfg.augmentations
             ]
         )
-        if data.dataset == "digits":
+
+    @cached_property
+    def train_set(self) -> Dataset:
+        """The training set, of (index, list of crops, target)."""
+        data, transform = self.cfg.data, self.train_transform
+        if self.info.bundled:
             return dataset_with_index(Digits)(train=True, transform=transform)
-        if data.dataset == "celeba":
-            return dataset_with_index(datasets.CelebA)(
-                data.train_path,
-                split="train",
-                target_type="identity",
-                transform=transform,
-                target_transform=_no_target,
-            )
-        return prepare_datasets(
+        if not self.info.labelled:
+            found: Any = datasets.CelebA(data.train_path, split="train", target_type="identity")
+            folder = Path(found.root, found.base_folder, "img_align_celeba")
+            paths = [folder / name for name in found.filename]
+            return UnlabelledImages(paths, transform, preload=data.preload)
+        found = prepare_datasets(
             data.dataset,
             transform,
             train_data_path=data.train_path,
@@ -131,22 +129,27 @@ class PretrainDataModule(pl.LightningDataModule):
             no_labels=data.no_labels,
             data_fraction=data.fraction,
         )
+        if data.no_labels and self.info.num_classes is None:
+            paths = [Path(data.train_path, name) for name in sorted(found.images)]
+            return UnlabelledImages(paths, transform, preload=data.preload)
+        return self._preloaded(found)
 
     @cached_property
     def val_set(self) -> Dataset | None:
         """The validation set, of (image, target), or None without labels or ``data.val_path``."""
-        data = self.cfg.data
-        transform = eval_transform(self.cfg)
-        if data.dataset == "digits":
-            return Digits(train=False, transform=transform)
-        if data.dataset in ("cifar10", "cifar100"):
-            root = data.val_path or data.train_path
-            return _DOWNLOADED[data.dataset](root, train=False, transform=transform)
-        if data.dataset == "stl10":
-            return datasets.STL10(data.val_path or data.train_path, "test", transform=transform)
         if not self.validates:
             return None
-        return datasets.ImageFolder(data.val_path, transform)
+        return self._labelled(train=False, transform=eval_transform(self.cfg))
+
+    def _labelled(self, *, train: bool, transform: Callable) -> Dataset:
+        data = self.cfg.data
+        root = data.train_path if train else data.val_path or data.train_path
+        return self._preloaded(self.info.open(root, train, transform))
+
+    def _preloaded(self, dataset: Any) -> Dataset:
+        if self.info.image_folder and self.cfg.data.preload:
+            dataset.loader = PreloadedFiles(path for path, _ in dataset.samples)
+        return dataset
 
     def train_dataloader(self) -> Iterable:
         """Build the training loader of this process.
@@ -193,10 +196,6 @@ class PretrainDataModule(pl.LightningDataModule):
         )
 
 
-def _no_target(_: object) -> int:
-    return -1  # which solo-learn's classifiers ignore
-
-
 def eval_transform(cfg: DictConfig) -> Callable:
     """Build the transform of validation images: no augmentation, training's size and normalisation.
 
@@ -208,7 +207,7 @@ def eval_transform(cfg: DictConfig) -> Callable:
     """
     dataset, augmentation = cfg.data.dataset, cfg.augmentations[0]
     size = augmentation.crop_size
-    if dataset in ("imagenet", "imagenet100", "custom"):
+    if DATASETS[dataset].image_folder:
         # 256 for 224, the usual ratio
         steps = [T.Resize(round(size * 256 / 224)), T.CenterCrop(size)]
     else:

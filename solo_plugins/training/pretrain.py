@@ -81,6 +81,8 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
         say(f"Resuming from {run.checkpoint}.")
     data = PretrainDataModule(cfg)
     data.check()
+    if cfg.debug_augmentations:  # as solo-learn's main does
+        say(f"Transforms:\n{data.train_transform}")
     with claimed(run) as run:
         every = [*callbacks, *_callbacks(cfg, run, model)]
         metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=every)

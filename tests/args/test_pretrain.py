@@ -50,6 +50,8 @@ def _off() -> dict[str, float]:
             {"data.dataset": "custom"},
             r"`data.train_path` to be a folder .* that exists but got None",
         ),
+        ({"data.preload": 1}, r"`data.preload` to be true or false but got 1"),
+        ({"debug_augmentations": "on"}, r"`debug_augmentations` to be true or false but got 'on'"),
         ({"data": {"dataset": "cifar10"}}, r"Expected `data.train_path` to be set"),
         ({"mlp_probe": {"enabled": True}}, r"`mlp_probe.enabled` to be false"),
         ({"wandb": True}, r"`wandb` to be a block of settings but got True"),

@@ -25,18 +25,6 @@ from solo_plugins.training.pretrain import pretrain
 Make = Callable[..., DictConfig]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Write 24 images of two classes."""
-    rng = np.random.default_rng(0)
-    for label in ("first", "second"):
-        (tmp_path / "images" / label).mkdir(parents=True)
-        for index in range(12):
-            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{index}.png")
-    return tmp_path / "images"
-
-
 def test_digits_are_scikit_learns() -> None:
     images, targets = load_digits(return_X_y=True)
     train, test = Digits(train=True), Digits(train=False)
@@ -150,20 +138,13 @@ def test_ranks_share_the_images_and_augment_differently() -> None:
     assert draws != others
 
 
-def _on_folder(make_cfg: Make, folder: Path, **data: Any) -> DictConfig:
-    data = {"dataset": "custom", "train_path": str(folder), "num_workers": 1, **data}
-    return make_cfg(
-        data=data, max_epochs=1, limit_train_batches=2, optimizer__batch_size=8, limit_val_batches=1
-    )
-
-
 @pytest.mark.usefixtures("methods", "lightning_quiet")
 @pytest.mark.parametrize("image_format", ["image_folder", "dali"])
 @pytest.mark.parametrize("dataset", ["custom", "imagenet100"])
 def test_image_folders_with_labels_train_and_validate(
-    dataset: str, image_format: str, make_cfg: Make, folder: Path
+    dataset: str, image_format: str, on_folder: Make, folder: Path
 ) -> None:
-    cfg = _on_folder(make_cfg, folder, dataset=dataset, val_path=str(folder), format=image_format)
+    cfg = on_folder(folder, dataset=dataset, val_path=str(folder), format=image_format)
     metrics = pretrain(cfg).metrics
     assert {"train_rdm_reg_loss_epoch", "val_acc1"} <= set(metrics)
 
@@ -171,9 +152,9 @@ def test_image_folders_with_labels_train_and_validate(
 @pytest.mark.usefixtures("methods", "lightning_quiet")
 @pytest.mark.parametrize("image_format", ["image_folder", "dali"])
 def test_image_folders_without_labels_train(
-    image_format: str, make_cfg: Make, folder: Path
+    image_format: str, on_folder: Make, folder: Path
 ) -> None:
-    cfg = _on_folder(make_cfg, folder / "first", no_labels=True, format=image_format)
+    cfg = on_folder(folder / "first", no_labels=True, format=image_format)
     metrics = pretrain(cfg).metrics
     assert np.isfinite(metrics["train_rectified_lp_jepa_loss_epoch"])
     assert "val_acc1" not in metrics
@@ -181,7 +162,7 @@ def test_image_folders_without_labels_train(
 
 @pytest.mark.usefixtures("methods")
 def test_dali_gives_asymmetric_crops_of_two_sizes_and_the_right_labels(
-    make_cfg: Make, folder: Path, augmentation: Callable
+    on_folder: Make, folder: Path, augmentation: Callable
 ) -> None:
     strong = {
         "solarization": {"prob": 0.5},
@@ -189,7 +170,7 @@ def test_dali_gives_asymmetric_crops_of_two_sizes_and_the_right_labels(
         "gaussian_blur": {"prob": 0.5},
     }
     entries = [augmentation(num_crops=2), augmentation(num_crops=1, crop_size=16, **strong)]
-    cfg = _on_folder(make_cfg, folder, format="dali")
+    cfg = on_folder(folder, format="dali")
     cfg.augmentations = entries
     cfg, _ = parse_cfg(cfg)
     loader = PretrainDataModule(cfg).train_dataloader()
@@ -201,8 +182,8 @@ def test_dali_gives_asymmetric_crops_of_two_sizes_and_the_right_labels(
 
 
 @pytest.mark.usefixtures("methods")
-def test_a_fraction_of_a_folder_is_stratified(make_cfg: Make, folder: Path) -> None:
-    cfg, _ = parse_cfg(_on_folder(make_cfg, folder, fraction=0.5))
+def test_a_fraction_of_a_folder_is_stratified(on_folder: Make, folder: Path) -> None:
+    cfg, _ = parse_cfg(on_folder(folder, fraction=0.5))
     targets = [target for _, _, target in PretrainDataModule(cfg).train_set]
     assert sorted(targets) == [0] * 6 + [1] * 6
 

@@ -251,3 +251,12 @@ def test_two_processes_train(make_cfg: Make, run_main: Callable, tmp_path: Path)
     assert done.stdout.count("Running on cpu, 2 devices") == 1
     (folder,) = (tmp_path / "runs" / "rectified_lpjepa").iterdir()
     assert json.loads((folder / "summary.json").read_text())["steps"] == 3
+
+
+def test_augmentations_are_printed_when_asked(
+    make_cfg: Make, capsys: pytest.CaptureFixture
+) -> None:
+    pretrain(make_cfg(debug_augmentations=True, max_epochs=1, limit_train_batches=1))
+    printed = capsys.readouterr().out
+    assert "Transforms:" in printed
+    assert "RandomResizedCrop(size=(32, 32), scale=(0.5, 1.0)" in printed

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The data sets that ``data.dataset`` can name, a row each with all that is known of one."""
+
+__all__ = ["DATASETS", "DatasetInfo"]
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch.utils.data import Dataset
+from torchvision.datasets import CIFAR10, CIFAR100, STL10, CelebA, ImageFolder
+
+from solo_plugins.data.digits import Digits
+
+_Channels = tuple[float, float, float]
+_Open = Callable[[str, bool, Callable], Dataset]
+
+
+def _image_folder(root: str, train: bool, transform: Callable) -> Dataset:
+    return ImageFolder(root, transform)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set.
+
+    Args:
+        num_classes: the number of classes; None if a folder's are counted.
+        open: a function of a folder, of whether the training images are wanted and of a transform
+            that gives the labelled images.
+        download: torchvision's class, which can download the data set, or None.
+        image_folder: whether it is a folder of class folders.
+        bundled: whether it is there without a folder.
+        own_split: whether it has a test set of its own, which needs no ``data.val_path``.
+        labelled: whether its images have classes.
+        mean: of each channel of images in [0, 1]; None takes an augmentation's ``mean``.
+        std: as `mean`.
+        smallest_crop: the smallest part of an image that linear evaluation trains on; 1 leaves
+            training images as they are, without a flip.
+    """
+
+    num_classes: int | None
+    open: _Open = _image_folder
+    download: type[Any] | None = None
+    image_folder: bool = False
+    bundled: bool = False
+    own_split: bool = False
+    labelled: bool = True
+    mean: _Channels | None = None
+    std: _Channels | None = None
+    smallest_crop: float = 0.08
+
+
+_IMAGENET: dict[str, Any] = {
+    "image_folder": True,
+    "mean": IMAGENET_DEFAULT_MEAN,
+    "std": IMAGENET_DEFAULT_STD,
+}
+# Means and standard deviations are those of solo-learn's main branch.
+DATASETS = {
+    "cifar10": DatasetInfo(
+        10,
+        lambda root, train, transform: CIFAR10(root, train, transform),
+        CIFAR10,
+        own_split=True,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+    ),
+    "cifar100": DatasetInfo(
+        100,
+        lambda root, train, transform: CIFAR100(root, train, transform),
+        CIFAR100,
+        own_split=True,
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+    ),
+    "stl10": DatasetInfo(
+        10,
+        lambda root, train, transform: STL10(
+            root, "train" if train else "test", transform=transform
+        ),
+        STL10,
+        own_split=True,
+        mean=(0.4914, 0.4823, 0.4466),
+        std=(0.247, 0.243, 0.261),
+    ),
+    "imagenet": DatasetInfo(1000, **_IMAGENET),
+    "imagenet100": DatasetInfo(100, **_IMAGENET),
+    "digits": DatasetInfo(
+        10,
+        lambda root, train, transform: Digits(train=train, transform=transform),
+        bundled=True,
+        own_split=True,
+        smallest_crop=1.0,
+    ),
+    "celeba": DatasetInfo(1, download=CelebA, labelled=False),
+    "custom": DatasetInfo(None, image_folder=True),
+}
