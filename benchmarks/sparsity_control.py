@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from torchvision.datasets import CIFAR100
 
 from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
-from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.metrics import all_zero_rows, dead_outputs, l0_sparsity
 
 OURS = {
@@ -150,7 +150,7 @@ def train(job: Job) -> Outcome:
     torch.manual_seed(job.seed)
     started, generator = time.monotonic(), torch.Generator().manual_seed(job.seed + 1)
     (x, y), (held_x, held_y) = images(job.data)
-    settings = Settings.from_config(
+    settings = RectifiedLpJEPASettings.from_config(
         {
             "proj_hidden_dim": job.dim,
             "proj_output_dim": job.dim,

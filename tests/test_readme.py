@@ -7,7 +7,7 @@ import itertools
 import re
 from pathlib import Path
 
-from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -20,7 +20,7 @@ def test_python_in_the_readme_runs() -> None:
 
 
 def test_every_setting_is_in_the_readme_with_its_default() -> None:
-    for field in dataclasses.fields(Settings):
+    for field in dataclasses.fields(RectifiedLpJEPASettings):
         assert f"`{field.name}`" in TEXT
 
 

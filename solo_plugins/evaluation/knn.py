@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Nearest neighbours in a pretrained network's features: what ``main_knn.py`` calls."""
 
-__all__ = ["Row", "Settings", "classify", "knn"]
+__all__ = ["KNNRow", "KNNSettings", "classify", "knn"]
 
 import itertools
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from solo_plugins.runs.provenance import commit
 from solo_plugins.training.trainer import say
 
 
-class Settings(NamedTuple):
+class KNNSettings(NamedTuple):
     """What nearest neighbours are asked for.
 
     Args:
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
     max_distances: int = 5_000_000
 
 
-class Row(NamedTuple):
+class KNNRow(NamedTuple):
     """The accuracy of one combination.
 
     Args:
@@ -96,7 +96,7 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     train, val = (
         extract(model, _loader(dataset, cfg), names, device) for dataset in (train_set, val_set)
     )
-    settings = Settings(cfg.k, cfg.temperature, cfg.distance, cfg.max_distances)
+    settings = KNNSettings(cfg.k, cfg.temperature, cfg.distance, cfg.max_distances)
     rows = [
         row
         for name in names
@@ -120,10 +120,10 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
 def classify(
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
-    settings: Settings,
+    settings: KNNSettings,
     *,
     features: str = "backbone",
-) -> list[Row]:
+) -> list[KNNRow]:
     """Classify test features by their nearest training features.
 
     Distances are computed once for each kind, for as many test features at a time as
@@ -140,7 +140,8 @@ def classify(
 
     Example:
         >>> points, labels = torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1])
-        >>> (row,) = classify((points, labels), (points, labels), Settings([1], [0.1], ["cosine"]))
+        >>> settings = KNNSettings([1], [0.1], ["cosine"])
+        >>> (row,) = classify((points, labels), (points, labels), settings)
         >>> row.acc1
         100.0
     """
@@ -165,7 +166,7 @@ def classify(
                 found[number] += torch.tensor(hits(votes, targets))
         percent = (100 * found.double() / len(test[1])).tolist()
         rows += [
-            Row(features, k, temperature, distance, *accuracies)
+            KNNRow(features, k, temperature, distance, *accuracies)
             for (k, temperature), accuracies in zip(combinations, percent, strict=True)
         ]
     return rows
@@ -188,7 +189,7 @@ def _loader(dataset: Any, cfg: DictConfig) -> DataLoader:
 
 
 def _print(
-    rows: Sequence[Row], described: dict[str, Any] | None, checkpoint: Path, path: Path
+    rows: Sequence[KNNRow], described: dict[str, Any] | None, checkpoint: Path, path: Path
 ) -> None:
     say(f"{'features':<10} {'distance':<10} {'k':>5} {'temperature':>11} {'top 1':>7} {'top 5':>7}")
     for row in rows:

@@ -7,18 +7,18 @@ import dataclasses
 from typing import ClassVar
 
 from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
-from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.runs.description import Description
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LpJEPASettings(Settings):
+class LpJEPASettings(RectifiedLpJEPASettings):
     """Rectified LpJEPA's settings without the two rectifications.
 
     Args:
         target_distribution: ``lp_distribution``, nothing else.
         projector_type: ``mlp``, nothing else.
-        **others: as for :class:`~solo_plugins.methods.rectified_lpjepa.settings.Settings`.
+        **others: as for :class:`~solo_plugins.RectifiedLpJEPASettings`.
 
     Raises:
         ConfigurationError: if a value is out of range; the text names key, rule and value.

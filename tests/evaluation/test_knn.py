@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation import knn as module
 from solo_plugins.evaluation.features import describe_outputs, extract
-from solo_plugins.evaluation.knn import Settings, classify, knn
+from solo_plugins.evaluation.knn import KNNSettings, classify, knn
 
 TRAIN = 1200
 K = [1, 5, 20]
@@ -41,7 +41,9 @@ def _judge(k: int, temperature: float | None, distance: str) -> float:
 
 @pytest.mark.parametrize("max_distances", [5_000_000, 7 * TRAIN], ids=["whole", "chunks"])
 def test_every_combination_is_scikit_learns(max_distances: int) -> None:
-    rows = classify(*_digits(), Settings(K, TEMPERATURES, ["cosine", "euclidean"], max_distances))
+    rows = classify(
+        *_digits(), KNNSettings(K, TEMPERATURES, ["cosine", "euclidean"], max_distances)
+    )
     assert len(rows) == len(K) * (len(TEMPERATURES) + 1)
     wanted = {row: _judge(row.k, row.temperature, row.distance) for row in rows}
     # one of the 597 may fall either way: equal distances of whole numbers, float32 against float64
@@ -51,7 +53,7 @@ def test_every_combination_is_scikit_learns(max_distances: int) -> None:
 
 
 def test_one_neighbour_has_no_first_five_but_the_first() -> None:
-    (row,) = classify(*_digits(), Settings([1], [0.1], ["cosine"]))
+    (row,) = classify(*_digits(), KNNSettings([1], [0.1], ["cosine"]))
     assert row.acc1 == row.acc5
 
 
@@ -63,7 +65,7 @@ def test_no_more_distances_are_held_than_allowed(monkeypatch: pytest.MonkeyPatch
         return original(test, train, k, distance)
 
     monkeypatch.setattr(module, "nearest_neighbours", spy)
-    classify(*_digits(), Settings(K, TEMPERATURES, ["cosine"], 100 * TRAIN))
+    classify(*_digits(), KNNSettings(K, TEMPERATURES, ["cosine"], 100 * TRAIN))
     assert max(held) <= 100 * TRAIN
     # once for all k and temperatures
     assert len(held) == 6

@@ -18,7 +18,7 @@ from solo_plugins.data import PretrainDataModule
 from solo_plugins.distributions import sigma_gn
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
-from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
 WIDTHS = {"proj_hidden_dim": 4, "proj_output_dim": 4}
 
 
-def _settings(**changes: Any) -> Settings:
-    return Settings.from_config({**WIDTHS, **changes})
+def _settings(**changes: Any) -> RectifiedLpJEPASettings:
+    return RectifiedLpJEPASettings.from_config({**WIDTHS, **changes})
 
 
 @pytest.mark.parametrize("mode", ["sigma_GN", "sigma_RGN"])
@@ -37,7 +37,7 @@ def test_mu_follows_from_the_share(share: float, p: float, mode: str) -> None:
     settings = _settings(target_active_fraction=share, lp_norm_parameter=p, mode_of_sigma=mode)
     law = gennorm(p, loc=settings.mu, scale=p ** (1 / p) * settings.sigma)
     assert law.sf(0) == pytest.approx(share, rel=1e-6)
-    again = Settings.from_config(vars(settings))  # as a run's config.yaml has them
+    again = RectifiedLpJEPASettings.from_config(vars(settings))  # as a run's config.yaml has them
     assert again == settings
 
 

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from scipy.stats import gennorm
 
-from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.runs.description import Description, TargetDescription
 
 WIDTHS = {"proj_hidden_dim": 4, "proj_output_dim": 4}
@@ -35,7 +35,7 @@ def test_a_description_is_read_as_it_was_written(rectified: bool, calibrated: bo
     ids=str,
 )
 def test_an_old_run_is_described_by_its_configuration(settings: dict[str, Any]) -> None:
-    kwargs = vars(Settings.from_config({**WIDTHS, **settings}))
+    kwargs = vars(RectifiedLpJEPASettings.from_config({**WIDTHS, **settings}))
     cfg = OmegaConf.create({"method": "rectified_lpjepa", "method_kwargs": kwargs})
     target = Description.from_summary({}, cfg).target
     assert target is not None

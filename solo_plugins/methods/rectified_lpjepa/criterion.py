@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from solo_plugins.losses import DIRECTIONS, RDMReg, mean_over_pairs
 from solo_plugins.methods.rectified_lpjepa.control import scheduled_active_fraction
-from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.modules import ThresholdedReLU
 
 
@@ -22,7 +22,7 @@ class Criterion(nn.Module):
         settings: the method's settings.
 
     Example:
-        >>> criterion = Criterion(Settings(proj_hidden_dim=8, proj_output_dim=8))
+        >>> criterion = Criterion(RectifiedLpJEPASettings(proj_hidden_dim=8, proj_output_dim=8))
         >>> loss, terms = criterion([torch.rand(16, 8), torch.rand(16, 8)])
         >>> loss.shape, sorted(terms)
         (torch.Size([]), ['invariance', 'rdm_reg'])
@@ -31,7 +31,7 @@ class Criterion(nn.Module):
         Rectified LpJEPA, https://arxiv.org/abs/2602.01456, equation 13.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RectifiedLpJEPASettings) -> None:
         super().__init__()
         self.settings = settings
         target = settings.target()

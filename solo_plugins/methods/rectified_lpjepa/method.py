@@ -14,7 +14,7 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.losses import DIRECTIONS, RDMReg, SingularDirections
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
-from solo_plugins.methods.rectified_lpjepa.settings import Settings
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.runs.description import Description, TargetDescription
 
 
@@ -28,12 +28,12 @@ class RectifiedLpJEPA(JointEmbedding):
 
     over all pairs of views of which at least one is a large crop, and over all views. Small crops
     are pulled and regularised like large ones. The regulariser runs in float32 on the batch of all
-    processes. Settings that control the share of active outputs move the target during training,
-    and the projector's thresholds.
+    processes. The target and the projector's thresholds move during training if settings that
+    control the active fraction are on.
 
     Args:
         cfg: solo-learn's configuration; ``method_kwargs`` are those of
-            :class:`~solo_plugins.methods.rectified_lpjepa.settings.Settings`.
+            :class:`~solo_plugins.RectifiedLpJEPASettings`.
 
     Raises:
         ConfigurationError: if a setting cannot work.
@@ -42,7 +42,7 @@ class RectifiedLpJEPA(JointEmbedding):
         Rectified LpJEPA, https://arxiv.org/abs/2602.01456
     """
 
-    settings_class = Settings
+    settings_class = RectifiedLpJEPASettings
     loss_name = "rectified_lp_jepa_loss"
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -138,7 +138,7 @@ class RectifiedLpJEPA(JointEmbedding):
         return min(1.0, self.global_step / self._steps)
 
 
-def _check_directions(settings: Settings, cfg: DictConfig) -> None:
+def _check_directions(settings: RectifiedLpJEPASettings, cfg: DictConfig) -> None:
     directions = DIRECTIONS[settings.projection_vectors_type](settings.num_projections)
     if not isinstance(directions, SingularDirections):
         return

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`method_kwargs` of Rectified LpJEPA: names, defaults and what each may be."""
 
-__all__ = ["Settings"]
+__all__ = ["RectifiedLpJEPASettings"]
 
 import dataclasses
 import math
@@ -42,7 +42,7 @@ _CONTROLS = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(JointEmbeddingSettings):
+class RectifiedLpJEPASettings(JointEmbeddingSettings):
     """The method's settings, by the reference implementation's names and with its defaults.
 
     Args:
