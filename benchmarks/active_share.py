@@ -19,11 +19,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from solo_plugins import register
+from solo_plugins import l0_sparsity, register
 from solo_plugins.data import LabelledDataModule, PretrainDataModule
 from solo_plugins.evaluation.features import extract
 from solo_plugins.evaluation.network import build
-from solo_plugins.metrics import l0_sparsity
 from solo_plugins.runs.pretrained import find_pretrained
 
 COLUMNS = {

@@ -25,8 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from solo_plugins.distributions import RectifiedGeneralizedGaussian, sigma_gn
-from solo_plugins.losses import RandomDirections, RDMReg
+from solo_plugins import RandomDirections, RDMReg, RectifiedGeneralizedGaussian, sigma_gn
 
 TARGET = RectifiedGeneralizedGaussian(0.0, sigma_gn(1.0), 1.0)
 NAMES = ("plain", "ours")

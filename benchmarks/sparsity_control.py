@@ -32,9 +32,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.datasets import CIFAR100
 
-from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
-from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
-from solo_plugins.metrics import all_zero_rows, dead_outputs, l0_sparsity
+from solo_plugins import (
+    Criterion,
+    RectifiedLpJEPASettings,
+    all_zero_rows,
+    dead_outputs,
+    l0_sparsity,
+)
 
 OURS = {
     "threshold_rate": 0.05,

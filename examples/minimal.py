@@ -13,10 +13,14 @@ from torchvision import datasets
 from torchvision import transforms as T
 from tqdm import tqdm
 
-from solo_plugins.distributions import RectifiedGeneralizedGaussian, sigma_gn
-from solo_plugins.losses import RandomDirections, RDMReg
-from solo_plugins.metrics import l0_sparsity
-from solo_plugins.modules import RectifiedMLP
+from solo_plugins import (
+    RandomDirections,
+    RDMReg,
+    RectifiedGeneralizedGaussian,
+    RectifiedMLP,
+    l0_sparsity,
+    sigma_gn,
+)
 
 AUGMENT = T.Compose(
     [

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import solo_plugins
+
 PACKAGE = Path(__file__).resolve().parents[1] / "solo_plugins"
 # From the bottom to the top: a room imports rooms of the lines above its own only.
 LAYERS = (
@@ -79,3 +81,25 @@ def test_the_maths_rooms_together_import_no_framework(rooms: str, forbidden: set
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == ""
+
+
+def test_the_package_itself_loads_nothing_but_the_registry() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import solo_plugins;"
+        "new = {name for name in set(sys.modules) - before"
+        " if name.partition('.')[0] not in sys.stdlib_module_names};"
+        "print(*sorted(new))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.split() == ["solo_plugins", "solo_plugins.registry"]
+
+
+@pytest.mark.parametrize("name", solo_plugins.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert name in dir(solo_plugins)
+    assert getattr(solo_plugins, name) is not None
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'solo_plugins' has no attribute 'RDMRegg'"):
+        solo_plugins.RDMRegg  # noqa: B018
