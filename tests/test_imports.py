@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "solo_plugins"
 # From the bottom to the top: a room imports rooms of the lines above its own only.
 LAYERS = (
     ("errors", "distributed"),
-    ("distributions", "losses", "modules", "metrics"),
+    ("distributions",),
+    ("losses", "modules", "metrics"),
     ("framework",),
     ("data", "runs"),
     ("args",),

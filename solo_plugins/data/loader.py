@@ -39,12 +39,13 @@ class EpochSeededLoader(DataLoader):
         world_size: int = 1,
     ) -> None:
         self.run_seed, self.rank = seed, rank
+        self.epoch_sampler: DistributedSampler = DistributedSampler(
+            dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=True
+        )
         super().__init__(
             dataset,
             batch_size=batch_size,
-            sampler=DistributedSampler(
-                dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=True
-            ),
+            sampler=self.epoch_sampler,
             num_workers=num_workers,
             pin_memory=torch.cuda.is_available(),
             drop_last=True,
@@ -53,8 +54,7 @@ class EpochSeededLoader(DataLoader):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base's is private
         # A generator: nothing happens before the first batch is asked for. Lightning makes the
         # iterator while it counts steps for the schedule, when a resumed epoch is not known yet.
-        epoch: int = self.sampler.epoch  # type: ignore[attr-defined]
-        state = np.random.SeedSequence([self.run_seed, epoch, self.rank])
+        state = np.random.SeedSequence([self.run_seed, self.epoch_sampler.epoch, self.rank])
         seed = int(state.generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)

@@ -4,11 +4,11 @@
 __all__ = ["PretrainDataModule", "eval_transform", "num_workers"]
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -91,10 +91,10 @@ class PretrainDataModule(pl.LightningDataModule):
         """
         self.prepare_data()
         batch_size = self.cfg.optimizer.batch_size
-        if self.cfg.data.format != "dali" and len(self.train_set) < batch_size:  # type: ignore[arg-type]
+        if self.cfg.data.format != "dali" and self.num_train_images < batch_size:
             raise ConfigurationError(
                 "Expected `optimizer.batch_size` to be at most the number of training images, "
-                f"{len(self.train_set)}, but got {batch_size}."  # type: ignore[arg-type]
+                f"{self.num_train_images}, but got {batch_size}."
             )
         _ = self.val_set
 
@@ -133,6 +133,11 @@ class PretrainDataModule(pl.LightningDataModule):
             paths = [Path(data.train_path, name) for name in sorted(found.images)]
             return UnlabelledImages(paths, transform, preload=data.preload)
         return self._preloaded(found)
+
+    @property
+    def num_train_images(self) -> int:
+        """The number of training images."""
+        return len(cast("Sized", self.train_set))
 
     @cached_property
     def val_set(self) -> Dataset | None:

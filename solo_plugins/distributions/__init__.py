@@ -4,6 +4,7 @@
 __all__ = [
     "GeneralizedGaussian",
     "RectifiedGeneralizedGaussian",
+    "Target",
     "mu_gn",
     "mu_rgn",
     "scaled_to_unit_rms",
@@ -20,3 +21,4 @@ from solo_plugins.distributions.parameters import (
     sigma_rgn,
 )
 from solo_plugins.distributions.rectified import RectifiedGeneralizedGaussian
+from solo_plugins.distributions.target import Target

@@ -66,7 +66,7 @@ def mu_gn(active_fraction: float, p: float) -> float:
     r"""Solve :math:`P(GN_p(\mu, \sigma_{GN}) > 0)` = `active_fraction` for :math:`\mu`.
 
     Args:
-        active_fraction: the wanted share of outputs above zero, between 0 and 1, neither included.
+        active_fraction: the probability of a draw above zero, between 0 and 1, neither included.
         p: the exponent, positive.
 
     Returns:
@@ -86,11 +86,11 @@ def mu_gn(active_fraction: float, p: float) -> float:
 def mu_rgn(active_fraction: float, p: float) -> float:
     r"""Solve the same with the scale at which the rectified variance is 1.
 
-    The share depends on :math:`\mu / \sigma` alone, and the variance grows with :math:`\sigma^2`
-    at a fixed ratio, so that there is nothing to iterate.
+    The active fraction depends on :math:`\mu / \sigma` alone, and the variance grows with
+    :math:`\sigma^2` at a fixed ratio, so that nothing has to be iterated.
 
     Args:
-        active_fraction: the wanted share of outputs above zero, between 0 and 1, neither included.
+        active_fraction: the probability of a draw above zero, between 0 and 1, neither included.
         p: the exponent, positive.
 
     Returns:
@@ -111,7 +111,7 @@ def mu_rgn(active_fraction: float, p: float) -> float:
 
 
 def scaled_to_unit_rms(loc: float, scale: float, p: float) -> tuple[float, float]:
-    r"""Scale ReLU(:math:`GN_p(\mu, \sigma)`) to a mean square of 1; the share stays as it is.
+    r"""Scale ReLU(:math:`GN_p(\mu, \sigma)`) to a mean square of 1; the active fraction stays.
 
     Args:
         loc: :math:`\mu`.

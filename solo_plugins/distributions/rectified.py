@@ -94,7 +94,7 @@ class RectifiedGeneralizedGaussian(Distribution):
 
     @property
     def active_probability(self) -> Tensor:
-        """P(Y > 0), the expected share of active outputs."""
+        """P(Y > 0), the expected active fraction of outputs."""
         return self._active(1.0).to(self.loc.dtype)
 
     @property

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.distributions import Distribution
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import outputs
-from solo_plugins.metrics import OutputDiagnostics
+from solo_plugins.metrics import OutputDiagnostics, Quantiles
 
 _BINS = 200
 
@@ -39,7 +38,7 @@ def device_for(accelerator: str) -> torch.device:
         accelerator: Lightning's name for it.
 
     Returns:
-        The GPU, if there is one and it is not the CPU that was asked for.
+        The GPU if there is one and the accelerator is not the CPU.
     """
     on_gpu = accelerator != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if on_gpu else "cpu")
@@ -65,8 +64,9 @@ def extract(
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     targets = []
+    backbone: Any = model.backbone
     for images, labels in loader:
-        feats = model.backbone(images.to(device, non_blocking=True))  # type: ignore[operator]
+        feats = backbone(images.to(device, non_blocking=True))
         batch = {"backbone": feats}
         if "projector" in names:
             batch["projector"] = outputs(model, feats)
@@ -85,13 +85,13 @@ def extract(
 
 
 def describe_outputs(
-    z: Tensor, target_l0: float | None, target: Distribution | None = None
+    z: Tensor, target_l0: float | None, target: Quantiles | None = None
 ) -> dict[str, Any]:
     """Describe how sparse a network's outputs are and how the active ones are distributed.
 
     Args:
         z: outputs (N, D), finite.
-        target_l0: the share of active outputs that the method aimed at, or None if it has no aim.
+        target_l0: the target active fraction, or None if the method has none.
         target: the distribution that each output was matched to, or None if there is none.
 
     Returns:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -24,11 +24,11 @@ from solo_plugins.evaluation.network import build
 from solo_plugins.framework import hits, nearest_neighbours, vote
 from solo_plugins.registry import register
 from solo_plugins.runs.provenance import commit
-from solo_plugins.training.trainer import say
+from solo_plugins.training.trainer import in_memory_format, say
 
 
 class KNNSettings(NamedTuple):
-    """What nearest neighbours are asked for.
+    """The combinations that are evaluated.
 
     Args:
         k: numbers of neighbours, positive.
@@ -85,14 +85,14 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     data = LabelledDataModule(cfg, augment=False)
     data.prepare_data()
     train_set, val_set = data.train_set, data.val_set
-    if max(cfg.k) > len(train_set):  # type: ignore[arg-type]
+    if max(cfg.k) > data.num_train_images:
         raise ConfigurationError(
-            f"Expected `k` to be at most the number of training images, {len(train_set)}, but got "  # type: ignore[arg-type]
-            f"{max(cfg.k)}."
+            "Expected `k` to be at most the number of training images, "
+            f"{data.num_train_images}, but got {max(cfg.k)}."
         )
     device = device_for(cfg.accelerator)
     say(f"Running on {device.type}.")
-    model = _placed(model, device, cfg)
+    model = in_memory_format(model, cfg).to(device)
     train, val = (
         extract(model, _loader(dataset, cfg), names, device) for dataset in (train_set, val_set)
     )
@@ -109,8 +109,8 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     ]
     result: dict[str, Any] = {"results": [row._asdict() for row in rows]}
     if "projector" in names:
-        aims = (getattr(model, name, None) for name in ("target_l0", "target"))
-        result["outputs"] = describe_outputs(val.by_name["projector"], *aims)
+        target = (getattr(model, name, None) for name in ("target_l0", "target"))
+        result["outputs"] = describe_outputs(val.by_name["projector"], *target)
     path = pretrained.folder.write_evaluation({**result, "commit": commit()}, "knn")
     _print(rows, result.get("outputs"), pretrained.checkpoint, path)
     return result
@@ -172,13 +172,6 @@ def classify(
     return rows
 
 
-def _placed(model: LightningModule, device: torch.device, cfg: DictConfig) -> LightningModule:
-    model = model.to(device)
-    if not cfg.performance.disable_channel_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model
-
-
 def _loader(dataset: Any, cfg: DictConfig) -> DataLoader:
     return DataLoader(
         dataset,
@@ -199,8 +192,8 @@ def _print(
             f"{row.acc1:>7.2f} {row.acc5:>7.2f}"
         )
     if described is not None:
-        aim = described["target_l0"]
-        target = "" if aim is None else f" (the target has {100 * aim:.1f} %)"
+        l0 = described["target_l0"]
+        target = "" if l0 is None else f" (the target has {100 * l0:.1f} %)"
         say(f"Active outputs: {100 * described['l0']:.1f} %{target}")
     say(f"Checkpoint: {checkpoint}")
     say(f"Result: {path}")

@@ -29,7 +29,7 @@ from solo_plugins.runs.find import ResumePoint, claimed, find_run
 from solo_plugins.runs.pretrained import Pretrained
 from solo_plugins.runs.provenance import commit
 from solo_plugins.training.callbacks import RecordRun, StopOnNonFinite
-from solo_plugins.training.trainer import checkpoint_callbacks, fit, say
+from solo_plugins.training.trainer import checkpoint_callbacks, fit, in_memory_format, say
 
 
 class LinearResult(NamedTuple):
@@ -133,10 +133,8 @@ def _model(cfg: DictConfig, pretrained: Pretrained) -> LightningModule:
         backbone = ProjectorFeatures(backbone, projector, cfg.augmentations[0].crop_size)
     loss_func, mixup_func = _losses(cfg)
     model = LinearModel(backbone, cfg=cfg.copy(), loss_func=loss_func, mixup_func=mixup_func)
-    if not cfg.performance.disable_channel_last:
-        model = model.to(memory_format=torch.channels_last)
     # The model itself keeps a frozen backbone in evaluation mode.
-    return model.train()
+    return in_memory_format(model, cfg).train()
 
 
 def _cached(
@@ -185,8 +183,7 @@ def _report(
     # Both may be had: one does not overwrite the other.
     kind = "finetuned" if cfg.finetune else "linear"
     path = pretrained.folder.evaluation_path(kind, cfg.features)
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        pretrained.folder.write_evaluation(result, kind, cfg.features)
+    rank_zero_only(pretrained.folder.write_evaluation)(result, kind, cfg.features)
     name = "Fine-tuned" if cfg.finetune else "Linear probe"
     say(f"{name} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
     say(f"Checkpoint: {pretrained.checkpoint}")

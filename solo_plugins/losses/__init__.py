@@ -3,6 +3,7 @@
 
 __all__ = [
     "DIRECTIONS",
+    "Directions",
     "OrthogonalDirections",
     "RDMReg",
     "RandomDirections",
@@ -18,6 +19,7 @@ __all__ = [
 
 from solo_plugins.losses.directions import (
     DIRECTIONS,
+    Directions,
     OrthogonalDirections,
     RandomDirections,
     SingularDirections,

@@ -3,6 +3,7 @@
 
 __all__ = [
     "DIRECTIONS",
+    "Directions",
     "OrthogonalDirections",
     "RandomDirections",
     "SingularDirections",
@@ -14,10 +15,38 @@ __all__ = [
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Directions(Protocol):
+    """A function of outputs that gives unit directions to project them on."""
+
+    def __call__(
+        self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw or compute directions.
+
+        Args:
+            features: outputs of each view, (N, D) each.
+            generator: where the randomness comes from, on the features' device.
+
+        Returns:
+            Unit rows (K, D), or (V, K, D) if the views have directions of their own.
+        """
+
+
+class _Draw(Protocol):
+    def __call__(
+        self,
+        num_projections: int,
+        dim: int,
+        *,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor: ...
 
 
 def random_directions(
@@ -106,7 +135,7 @@ class _FreshDirections:
 
     num_projections: int
 
-    draw: ClassVar[Callable[..., Tensor]]
+    draw: ClassVar[_Draw]
 
     def __post_init__(self) -> None:
         _check_positive(self.num_projections)
@@ -233,7 +262,7 @@ class SingularDirections:
 
 
 # By the reference implementation's names for `projection_vectors_type`.
-DIRECTIONS: dict[str, Callable[[int], Any]] = {
+DIRECTIONS: dict[str, Callable[[int], Directions]] = {
     "random": RandomDirections,
     "orthogonal": OrthogonalDirections,
     "torch_svd_and_random": SingularDirections,

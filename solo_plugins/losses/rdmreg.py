@@ -3,20 +3,19 @@
 
 __all__ = ["RDMReg", "sliced_wasserstein"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from solo_plugins import distributed
+from solo_plugins.distributions import Target
+from solo_plugins.losses.directions import Directions
 from solo_plugins.losses.sliced_wasserstein import (
     check_chunk_size,
     sliced_wasserstein,
     stacked,
 )
-
-_Directions = Callable[..., Tensor]
 
 
 class RDMReg(nn.Module):
@@ -44,8 +43,8 @@ class RDMReg(nn.Module):
 
     def __init__(
         self,
-        target: Distribution,
-        directions: _Directions,
+        target: Target,
+        directions: Directions,
         *,
         share_target: bool = False,
         chunk_size: int | None = None,
@@ -87,7 +86,7 @@ class RDMReg(nn.Module):
             projections = self.directions(joined, generator=generator)
         if target is None:
             shape = (views.size(1) * distributed.world_size(), views.size(2))
-            target = self.target.sample(  # type: ignore[call-arg]
+            target = self.target.sample(
                 shape if self.share_target else (views.size(0), *shape),
                 generator=generator,
                 device=views.device,

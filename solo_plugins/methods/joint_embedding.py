@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this plugin's methods share: a projector, its online probe and the log of its outputs."""
+"""The base class of this plugin's methods: a projector, an online probe and diagnostics."""
 
 __all__ = ["JointEmbedding"]
 
@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import BaseMethod, accuracy_at_k
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
-from solo_plugins.metrics import OutputDiagnostics, l0_sparsity, l1_sparsity
+from solo_plugins.metrics import OutputDiagnostics, Quantiles, l0_sparsity, l1_sparsity
 from solo_plugins.runs.description import Description
 
-# What an epoch's diagnostics are called in the logs, behind `train_` or `val_`.
+# The reference implementation's log keys, behind `train_` or `val_`; others keep their names.
 _LOGGED = {"l0": "l0_sparsity_metric", "l1": "l1_sparsity_metric"}
 
 
@@ -36,14 +36,15 @@ class JointEmbedding(BaseMethod):
     """
 
     settings_class: ClassVar[type[JointEmbeddingSettings]]
+    settings: JointEmbeddingSettings
     loss_name: ClassVar[str]
-    # the share of active outputs that the method aims at, if it aims at one
+    # the target active fraction, if there is one
     target_l0: float | None = None
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         settings = self.settings_class.from_config(_method_kwargs(self.cfg))
-        self.settings: Any = settings
+        self.settings = settings
         self.projector = settings.projector(self.features_dim)
         self.projector_classifier = (
             nn.Linear(settings.proj_output_dim, self.num_classes)
@@ -58,12 +59,17 @@ class JointEmbedding(BaseMethod):
                 classifier.requires_grad_(False)
 
     @property
+    def target(self) -> Quantiles | None:
+        """The distribution that each output is matched to, or None if there is none."""
+        return None
+
+    @property
     def description(self) -> Description:
         """What a report shows of a run of this method."""
         return Description(self.cfg.method, f"train_{self.loss_name}")
 
     def target_summary(self) -> str | None:
-        """Describe in one line what outputs are to be like; None if there is nothing to say."""
+        """Describe the target in one line; None if there is no target."""
         return None
 
     @abstractmethod
@@ -159,8 +165,8 @@ class JointEmbedding(BaseMethod):
             batch_idx: the number of the batch in its epoch.
 
         Returns:
-            ``loss``, and the detached terms of the objective and ``classifier`` that a run which
-            diverges is judged by.
+            ``loss``, and for the check for NaN the detached terms of the objective and
+            ``classifier``.
         """
         out = super().training_step(batch, batch_idx)
         views = out["z"]
@@ -190,17 +196,17 @@ class JointEmbedding(BaseMethod):
         return out
 
     def on_train_epoch_start(self) -> None:
-        """Forget the diagnostics of a training epoch that was broken off."""
+        """Reset the diagnostics, in case the last training epoch was interrupted."""
         super().on_train_epoch_start()
         self.train_diagnostics.reset()
 
     def on_train_epoch_end(self) -> None:
-        """Log the diagnostics of the steps whose sparsity was logged, all of them together."""
+        """Log the diagnostics of all steps of the epoch whose sparsity was logged."""
         super().on_train_epoch_end()
         self._log_diagnostics(self.train_diagnostics, "train")
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the diagnostics of a validation that was broken off."""
+        """Reset the diagnostics, in case the last validation was interrupted."""
         super().on_validation_epoch_start()
         self.val_diagnostics.reset()
 
@@ -234,7 +240,7 @@ class JointEmbedding(BaseMethod):
     def _log_diagnostics(self, diagnostics: OutputDiagnostics, stage: str) -> None:
         if diagnostics.update_count == 0:
             return  # an epoch of fewer steps than `logging_interval`
-        diagnostics.target = getattr(self, "target", None)
+        diagnostics.target = self.target
         metrics: dict[str, Any] = diagnostics.compute()
         diagnostics.reset()
         if stage == "train":  # logged step by step

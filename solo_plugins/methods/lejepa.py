@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""LeJEPA: views pulled to their centre, outputs held to an isotropic Gaussian by SIGReg."""
+"""LeJEPA: views are pulled to their centre, and outputs are matched to a Gaussian by SIGReg."""
 
 __all__ = ["LeJEPA", "LeJEPASettings"]
 
@@ -73,16 +73,21 @@ class LeJEPA(JointEmbedding):
     """
 
     settings_class = LeJEPASettings
+    settings: LeJEPASettings
     loss_name = "lejepa_loss"
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
-        self.target = Normal(0.0, 1.0)  # of one output, for the diagnostics
         self.sigreg = SIGReg(
             self.settings.num_projections,
             num_knots=self.settings.num_knots,
             max_frequency=self.settings.max_frequency,
         )
+
+    @property
+    def target(self) -> Normal:
+        """The distribution that each output is matched to, the standard normal."""
+        return Normal(0.0, 1.0)
 
     def objective(
         self, views: Sequence[Tensor], batch_idx: int

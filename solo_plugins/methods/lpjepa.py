@@ -49,6 +49,7 @@ class LpJEPA(RectifiedLpJEPA):
     """
 
     settings_class = LpJEPASettings
+    settings: LpJEPASettings
 
     @property
     def description(self) -> Description:

@@ -56,6 +56,7 @@ class NCL(JointEmbedding):
     """
 
     settings_class = NCLSettings
+    settings: NCLSettings
     loss_name = "ncl_loss"
 
     def objective(

@@ -59,6 +59,7 @@ class NVICReg(JointEmbedding):
     """
 
     settings_class = NVICRegSettings
+    settings: NVICRegSettings
     loss_name = "nvicreg_loss"
 
     def objective(

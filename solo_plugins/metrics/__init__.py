@@ -3,6 +3,7 @@
 
 __all__ = [
     "OutputDiagnostics",
+    "Quantiles",
     "all_zero_rows",
     "dead_outputs",
     "effective_rank",
@@ -14,7 +15,12 @@ __all__ = [
 ]
 
 from solo_plugins.metrics.diagnostics import OutputDiagnostics
-from solo_plugins.metrics.sample_statistics import effective_rank, marginal_distance, nhsic
+from solo_plugins.metrics.sample_statistics import (
+    Quantiles,
+    effective_rank,
+    marginal_distance,
+    nhsic,
+)
 from solo_plugins.metrics.sparsity import (
     all_zero_rows,
     dead_outputs,

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from solo_plugins.metrics.sample_statistics import (
+    Quantiles,
     effective_rank,
     marginal_distance,
     nhsic,
@@ -66,7 +66,7 @@ class OutputDiagnostics(Metric):
     def __init__(
         self,
         num_outputs: int,
-        target: Distribution | None = None,
+        target: Quantiles | None = None,
         *,
         sample_size: int = 1024,
         **kwargs: Any,

@@ -1,14 +1,29 @@
 # SPDX-License-Identifier: MIT
 """What a sample of outputs tells that single rows do not: rank, marginals and dependence."""
 
-__all__ = ["effective_rank", "marginal_distance", "nhsic"]
+__all__ = ["Quantiles", "effective_rank", "marginal_distance", "nhsic"]
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 # Of so many rows and outputs nHSIC is computed: 64 kernels of 256 x 256 are 32 MiB.
 _HSIC_ROWS, _HSIC_OUTPUTS = 256, 64
+
+
+class Quantiles(Protocol):
+    """A distribution whose quantile function is known."""
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Compute the quantiles of probabilities.
+
+        Args:
+            value: probabilities in [0, 1], of any shape.
+
+        Returns:
+            Quantiles of the same shape.
+        """
 
 
 @torch.no_grad()
@@ -46,7 +61,7 @@ def effective_rank(sample: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def marginal_distance(sample: Tensor, target: Distribution) -> Tensor:
+def marginal_distance(sample: Tensor, target: Quantiles) -> Tensor:
     r"""Compute the 2-Wasserstein distance of each output to the target, averaged over outputs.
 
     With :math:`z_{(1)d} \le \dots \le z_{(N)d}` the sorted values of output d and Q the target's

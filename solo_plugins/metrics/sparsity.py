@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How sparse a batch of outputs is, and whether it has collapsed."""
+"""Measures of the sparsity and the collapse of a batch of outputs."""
 
 __all__ = ["all_zero_rows", "dead_outputs", "l0_sparsity", "l1_by_row", "l1_sparsity"]
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @torch.no_grad()
 def l0_sparsity(z: Tensor) -> Tensor:
-    """Compute the share of outputs that are not exactly zero, averaged over samples.
+    """Compute the active fraction: the fraction of outputs that are not exactly zero.
 
     Args:
         z: outputs (N, D).
@@ -64,7 +64,7 @@ def l1_by_row(z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def all_zero_rows(z: Tensor) -> Tensor:
-    """Compute the share of samples of which every output is zero.
+    """Compute the fraction of samples whose outputs are all zero.
 
     Args:
         z: outputs (N, D).
@@ -77,7 +77,7 @@ def all_zero_rows(z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dead_outputs(z: Tensor) -> Tensor:
-    """Compute the share of outputs that are zero for every sample.
+    """Compute the fraction of outputs that are zero for every sample.
 
     Args:
         z: outputs (N, D).

@@ -55,10 +55,10 @@ class ThresholdedReLU(nn.Module):
 
     .. math:: z_d = \mathrm{ReLU}(a_d - \tau_d)
 
-    The thresholds are state, not parameters: :meth:`adjust` moves each by
+    The thresholds are buffers, not parameters. :meth:`adjust` moves each of them by
     :math:`r s_d \, \mathrm{clip}((q_d - q) / \min(q, 1 - q), -1, 1)`, where :math:`q_d` is the
-    share of samples for which the output is active, q the wanted one, :math:`s_d` the output's
-    standard deviation and r the rate: an integral controller that comes to rest at the output's
+    active fraction of the output, q the target active fraction, :math:`s_d` the output's standard
+    deviation and r the rate. This is an integral controller, which comes to rest at the output's
     1 - q quantile. With `standardize` each sample's outputs have mean 0 and variance 1 before, so
     that samples differ less in how many are active. With `floor` a sample of which no more outputs
     than that are above their thresholds gets all thresholds lowered, by one amount, to where the
@@ -130,17 +130,17 @@ class ThresholdedReLU(nn.Module):
         return self.activation(above)
 
     @torch.no_grad()
-    def adjust(self, z: Tensor, wanted: float, rate: float) -> None:
-        """Move the thresholds towards the wanted share, by the outputs of all processes.
+    def adjust(self, z: Tensor, target: float, rate: float) -> None:
+        """Move the thresholds towards the target active fraction, by the outputs of all processes.
 
         Args:
             z: outputs (N, D) that the present thresholds led to.
-            wanted: the share of samples that each output is to be active for, between 0 and 1.
+            target: the target active fraction of each output, between 0 and 1.
             rate: the largest step, in standard deviations of an output; positive.
         """
         both = torch.stack([(z > 0).to(self.threshold.dtype).mean(dim=0), self.spread])
-        share, spread = mean_over_processes(both)
-        error = (share - wanted) / min(wanted, 1 - wanted)
+        fraction, spread = mean_over_processes(both)
+        error = (fraction - target) / min(target, 1 - target)
         self.threshold.add_(rate * spread * error.clamp(-1, 1))
 
 

@@ -4,7 +4,7 @@
 __all__ = ["MLP", "PROJECTORS", "RectifiedMLP", "RepRectifiedMLP"]
 
 from collections import OrderedDict
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 from typing_extensions import Self
@@ -44,7 +44,7 @@ class MLP(nn.Sequential):
             nn.Linear(hidden_dim, output_dim),
         )
 
-    def __getitem__(self, idx: slice | int) -> nn.Module:  # type: ignore[override]
+    def __getitem__(self, idx: slice | int) -> Any:
         """Return a layer or, for a slice, some layers as a plain ``nn.Sequential``.
 
         Args:
@@ -53,7 +53,7 @@ class MLP(nn.Sequential):
         Returns:
             The layers themselves, not copies.
         """
-        return nn.Sequential(OrderedDict(self._modules))[idx]  # type: ignore[arg-type]
+        return nn.Sequential(OrderedDict(self.named_children()))[idx]
 
 
 class RectifiedMLP(MLP):
@@ -89,9 +89,8 @@ class RectifiedMLP(MLP):
         Returns:
             The same projector.
         """
-        outputs: nn.Linear = self[6]  # type: ignore[assignment]
         self[7] = ThresholdedReLU(
-            outputs.out_features,
+            self[6].out_features,
             standardize=standardize,
             floor=floor,
             activation=self.rectifier(),

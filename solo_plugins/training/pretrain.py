@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from lightning.pytorch import LightningModule, seed_everything
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.utilities import rank_zero_only
@@ -23,7 +22,7 @@ from solo_plugins.runs.description import Description, loss_name
 from solo_plugins.runs.find import ResumePoint, claimed, find_run
 from solo_plugins.training.callbacks import RecordRun, Resumable, StopOnNonFinite
 from solo_plugins.training.sweep import check_processes
-from solo_plugins.training.trainer import checkpoint_callbacks, fit, say
+from solo_plugins.training.trainer import checkpoint_callbacks, fit, in_memory_format, say
 
 
 class PretrainResult(NamedTuple):
@@ -74,8 +73,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     model: LightningModule = METHODS[cfg.method](cfg.copy())
     if isinstance(model, JointEmbedding) and (line := model.target_summary()) is not None:
         say(line)
-    if not cfg.performance.disable_channel_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = in_memory_format(model, cfg)
     if run.checkpoint is not None:
         check_fits(model, run.checkpoint)
         say(f"Resuming from {run.checkpoint}.")

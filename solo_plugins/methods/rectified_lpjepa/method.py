@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
-from torch.distributions import Distribution
 
+from solo_plugins.distributions import Target
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.losses import DIRECTIONS, RDMReg, SingularDirections
 from solo_plugins.methods.joint_embedding import JointEmbedding
@@ -43,6 +43,7 @@ class RectifiedLpJEPA(JointEmbedding):
     """
 
     settings_class = RectifiedLpJEPASettings
+    settings: RectifiedLpJEPASettings
     loss_name = "rectified_lp_jepa_loss"
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -57,7 +58,7 @@ class RectifiedLpJEPA(JointEmbedding):
         return self.criterion.rdm_reg
 
     @property
-    def target(self) -> Distribution:
+    def target(self) -> Target:
         """The target of one output; it moves during training if it is controlled."""
         return self.criterion.rdm_reg.target
 

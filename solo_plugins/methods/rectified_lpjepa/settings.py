@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""`method_kwargs` of Rectified LpJEPA: names, defaults and what each may be."""
+"""The ``method_kwargs`` of Rectified LpJEPA: names, defaults and rules."""
 
 __all__ = ["RectifiedLpJEPASettings"]
 
 import dataclasses
 import math
 import warnings
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import nn
-from torch.distributions import Distribution
 
 from solo_plugins.distributions import (
     GeneralizedGaussian,
     RectifiedGeneralizedGaussian,
+    Target,
     mu_gn,
     mu_rgn,
     scaled_to_unit_rms,
@@ -25,13 +26,13 @@ from solo_plugins.losses import DIRECTIONS
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
 from solo_plugins.modules import RectifiedMLP
 
-_TARGETS = {
+_TARGETS: dict[str, Callable[[float, float, float], Target]] = {
     "rectified_lp_distribution": RectifiedGeneralizedGaussian,
     "lp_distribution": GeneralizedGaussian,
 }
 _SIGMAS = {"sigma_GN": mu_gn, "sigma_RGN": mu_rgn}
-# How far the share of a given `mean_shift_value` may be from a given `target_active_fraction`:
-# values that were rounded to three digits agree.
+# The relative difference that is allowed between `target_active_fraction` and the active fraction
+# that `mean_shift_value` gives: values that were rounded to three digits agree.
 _TOLERANCE = 0.01
 _CONTROLS = (
     "sparsity_warmup",
@@ -53,8 +54,8 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
         lp_norm_parameter: p of the target, positive (paper: 1).
         mean_shift_value: mu of the target, in the unit of the outputs; by default what
             ``target_active_fraction`` makes it, else 0 (paper).
-        target_active_fraction: the share of active outputs to have, between 0 and 1, from which mu
-            follows; None leaves mu to ``mean_shift_value``.
+        target_active_fraction: the fraction of outputs that are to be active, between 0 and 1. It
+            determines mu; None leaves mu to ``mean_shift_value``.
         mode_of_sigma: ``sigma_GN`` gives the target unit variance before rectification (paper),
             ``sigma_RGN`` after it.
         projector_type: ``rectified_mlp``, which ends in ReLU, ``rep_rectified_mlp``, whose ReLU has
@@ -67,14 +68,14 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
         share_target: draw one target sample per step for all views, not one per view.
         unit_rms_target: scale the target to a mean square of 1, so that RDMReg keeps its size as mu
             falls.
-        sparsity_warmup: the part of training, from 0 to 1, in which the target's share of active
-            outputs goes from 1/2 to the one asked for.
-        threshold_rate: moves a threshold before the last ReLU, one for each output, until outputs
-            are active as often as asked for; the largest step, in standard deviations of the
+        sparsity_warmup: the part of training, from 0 to 1, in which the target active fraction goes
+            from 1/2 to its final value.
+        threshold_rate: moves a threshold of each output, before the last ReLU, until the output
+            has the target active fraction. It is the largest step, in standard deviations of the
             output; 0 is off.
         standardize_outputs: give each sample's outputs mean 0 and variance 1 before the last ReLU.
-        row_floor: how many outputs of each sample are active at least, as a part, from 0 to 1, of
-            those asked for.
+        row_floor: the smallest number of active outputs of a sample, as a part, from 0 to 1, of
+            the target number.
         add_projector_classifier: train an online linear classifier on the outputs too.
         logging_interval: steps between two logs of the sparsity metrics.
 
@@ -140,14 +141,14 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
 
     @property
     def controlled(self) -> bool:
-        """Whether anything depends on how active the outputs have been, or on the step."""
+        """Whether the target or the thresholds move during training."""
         return bool(self.sparsity_warmup or self.threshold_rate)
 
-    def target(self, active_fraction: float | None = None) -> Distribution:
+    def target(self, active_fraction: float | None = None) -> Target:
         """Build the target distribution of one output.
 
         Args:
-            active_fraction: a share of active outputs to have in place of the one asked for.
+            active_fraction: an active fraction in place of the target active fraction.
 
         Returns:
             A distribution with an empty batch shape.
@@ -177,9 +178,9 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
     def _floor(self) -> int:
         if not self.row_floor:
             return 0
-        share = float(self.target().active_probability)  # type: ignore[attr-defined]
-        # less than rounding errors above a whole number is that number
-        floor = math.ceil(self.row_floor * share * self.proj_output_dim - 1e-4)
+        fraction = float(self.target().active_probability)
+        # A rounding error above a whole number does not count.
+        floor = math.ceil(self.row_floor * fraction * self.proj_output_dim - 1e-4)
         return min(floor, self.proj_output_dim - 1)
 
     def _scaled(self, mean_shift: float) -> tuple[float, float]:
@@ -190,11 +191,11 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
         return mean_shift, scale
 
     def _settle_mean_shift(self) -> None:
-        """Let mu follow from the share that was asked for, or check that the two agree."""
-        given, asked = self.mean_shift_value, self.target_active_fraction
+        """Compute mu from `target_active_fraction`, or check that the two agree."""
+        given, target = self.mean_shift_value, self.target_active_fraction
         if given is not None:
             self._check_numbers("mean_shift_value", rule="finite", holds=math.isfinite)
-        if asked is None:
+        if target is None:
             object.__setattr__(self, "mean_shift_value", 0.0 if given is None else given)
             return
         rule = "between 0 and 1, neither included,"
@@ -203,18 +204,18 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
             raise ConfigurationError(
                 "Expected `method_kwargs.target_active_fraction` to be set with "
                 "`target_distribution: rectified_lp_distribution` only, other targets have no "
-                f"outputs at zero, but got {asked!r} with {self.target_distribution!r}."
+                f"outputs at zero, but got {target!r} with {self.target_distribution!r}."
             )
         if given is None:
-            mean_shift = _SIGMAS[self.mode_of_sigma](asked, float(self.lp_norm_parameter))
+            mean_shift = _SIGMAS[self.mode_of_sigma](target, float(self.lp_norm_parameter))
             object.__setattr__(self, "mean_shift_value", mean_shift)
             return
-        share = float(self.target().active_probability)  # type: ignore[attr-defined]
-        if abs(share - asked) > _TOLERANCE * min(asked, 1 - asked):
+        fraction = float(self.target().active_probability)
+        if abs(fraction - target) > _TOLERANCE * min(target, 1 - target):
             raise ConfigurationError(
                 "Expected `method_kwargs.mean_shift_value` and `target_active_fraction` to agree, "
-                f"but {given!r} gives {share:.4f} active outputs and {asked!r} were asked for; "
-                "give one of the two, `++method_kwargs.mean_shift_value=null` takes a YAML's back."
+                f"but {given!r} gives an active fraction of {fraction:.4f} and the target is {target!r}; set "
+                "one of the two: `++method_kwargs.mean_shift_value=null` removes a YAML's."
             )
 
     def _check_control(self) -> None:

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""What a distribution needs to be a target of outputs."""
+
+__all__ = ["Target"]
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Target(Protocol):
+    """The distribution that each output is matched to, of an empty batch shape."""
+
+    @property
+    def active_probability(self) -> Tensor:
+        """The probability that a draw is not zero, a scalar."""
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, a scalar."""
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance, a scalar."""
+
+    def sample(
+        self,
+        sample_shape: Any = (),
+        *,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draw without a gradient.
+
+        Args:
+            sample_shape: the shape of the samples.
+            generator: where the randomness comes from.
+            device: where to draw.
+
+        Returns:
+            Samples of that shape.
+        """
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Compute the quantiles of probabilities.
+
+        Args:
+            value: probabilities in [0, 1], of any shape.
+
+        Returns:
+            Quantiles of the same shape.
+        """
