@@ -14,7 +14,7 @@ from torchvision import transforms as T
 
 from solo_plugins.data.digits import Digits
 from solo_plugins.data.module import PretrainDataModule, eval_transform
-from solo_plugins.framework.data import normalization
+from solo_plugins.framework import normalization
 
 
 class LabelledDataModule(PretrainDataModule):
