@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RELEASE = "from solo_plugins.framework.release import release; print(release())"
+RELEASE = "from solo_plugins.framework import release; print(release())"
 Losses = dict[str, list[float]]
 
 

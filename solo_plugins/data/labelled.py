@@ -13,7 +13,7 @@ from torchvision import transforms as T
 
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.data.module import PretrainDataModule, eval_transform
-from solo_plugins.framework.data import normalization
+from solo_plugins.framework import normalization
 
 
 class LabelledDataModule(PretrainDataModule):

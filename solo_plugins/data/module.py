@@ -23,7 +23,7 @@ from solo_plugins.data.digits import Digits
 from solo_plugins.data.files import PreloadedFiles, UnlabelledImages
 from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework.data import (
+from solo_plugins.framework import (
     FullTransformPipeline,
     NCropAugmentation,
     build_transform_pipeline,

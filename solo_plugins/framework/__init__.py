@@ -1,52 +1,76 @@
 # SPDX-License-Identifier: MIT
 """solo-learn behind one door: main's interface, whichever release is installed.
 
-The only package that imports ``solo`` or asks for its release.
+This package alone imports ``solo``, and its release is asked for here, once. What differs between
+the releases stands in the twins ``main`` and ``pypi``, which have the same modules with the same
+names, and what they share stands beside them.
 """
 
 __all__ = [
     "DISTANCES",
     "METHODS",
     "BaseMethod",
+    "FullTransformPipeline",
     "LinearModel",
+    "NCropAugmentation",
+    "WeightedKNNClassifier",
     "accuracy_at_k",
     "adapt_methods",
+    "build_transform_pipeline",
+    "dali_train_loader",
+    "dataset_with_index",
     "hits",
     "known_backbones",
     "nearest_neighbours",
-    "online_knn",
+    "normalization",
     "outputs",
+    "prepare_datasets",
     "projector_name",
     "release",
+    "simclr_loss",
+    "vicreg_loss",
     "vote",
 ]
 
 from solo_plugins.framework.release import import_solo, release
 
-METHODS: dict[str, type] = import_solo().METHODS
-
-from solo.utils.metrics import accuracy_at_k  # noqa: E402
-
-from solo_plugins.framework.linear import LinearModel  # noqa: E402
-from solo_plugins.framework.neighbours import DISTANCES, hits, nearest_neighbours, vote  # noqa: E402
-from solo_plugins.framework.outputs import outputs, projector_name  # noqa: E402
-
-if release() == "main":
-    from solo_plugins.framework.native import BaseMethod, adapt, known_backbones, online_knn
-
-    def adapt_methods() -> None:
-        """Make main's methods run on today's stack and with timm's backbones."""
-        adapt()
-
-else:
-    from solo_plugins.framework.bridge import (
-        BaseMethod,
-        bridge_methods,
-        known_backbones,
-        online_knn,
+# This stands before every other import, as the other modules of this room import `solo`.
+if import_solo() == "main":
+    from solo_plugins.framework.main.dali import dali_train_loader
+    from solo_plugins.framework.main.data import (
+        FullTransformPipeline,
+        NCropAugmentation,
+        build_transform_pipeline,
+        dataset_with_index,
+        prepare_datasets,
     )
+    from solo_plugins.framework.main.linear import LinearModel
+    from solo_plugins.framework.main.losses import simclr_loss, vicreg_loss
+    from solo_plugins.framework.main.methods import BaseMethod, adapt_methods, known_backbones
+else:
+    from solo_plugins.framework.pypi.dali import dali_train_loader
+    from solo_plugins.framework.pypi.data import (
+        FullTransformPipeline,
+        NCropAugmentation,
+        build_transform_pipeline,
+        dataset_with_index,
+        prepare_datasets,
+    )
+    from solo_plugins.framework.pypi.linear import LinearModel
+    from solo_plugins.framework.pypi.losses import simclr_loss, vicreg_loss
+    from solo_plugins.framework.pypi.methods import BaseMethod, adapt_methods, known_backbones
 
-    def adapt_methods() -> None:
-        """Replace, in solo-learn's own table, its methods by ones built from main's configs."""
-        if METHODS.get("base") is not BaseMethod:
-            METHODS.update(bridge_methods())
+from solo.methods import METHODS as _METHODS
+from solo.utils.metrics import accuracy_at_k
+
+from solo_plugins.framework.neighbours import (
+    DISTANCES,
+    WeightedKNNClassifier,
+    hits,
+    nearest_neighbours,
+    vote,
+)
+from solo_plugins.framework.normalization import normalization
+from solo_plugins.framework.outputs import outputs, projector_name
+
+METHODS: dict[str, type] = _METHODS

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The weighted vote of nearest neighbours, and solo-learn's online classifier made to use it."""
 
-__all__ = ["DISTANCES", "hits", "nearest_neighbours", "repaired_knn", "vote"]
+__all__ = ["DISTANCES", "WeightedKNNClassifier", "hits", "nearest_neighbours", "vote"]
 
 from typing import Any
 
 import torch
+from solo.utils.knn import WeightedKNNClassifier as SoloKNN
 from torch import Tensor
 from torch.nn.functional import normalize
 from torchmetrics import Metric
@@ -98,71 +99,53 @@ class _TakesComputeOnStep(Metric):
         super().__init__(**kwargs)
 
 
-def repaired_knn(solo_knn: type[Metric]) -> type[Metric]:
-    """Derive a working classifier from solo-learn's ``WeightedKNNClassifier``.
+class WeightedKNNClassifier(SoloKNN, _TakesComputeOnStep):
+    """solo-learn's classifier of the same name, made to work.
 
     Both releases pass ``compute_on_step`` to torchmetrics, which no longer takes it, and count the
     classes in the *test* targets, so that a class which only the training set has is an index
-    error; 1.0.2 does not normalise for the cosine. Settings, states and weights stay theirs.
-
-    Args:
-        solo_knn: ``solo.utils.knn.WeightedKNNClassifier`` of either release.
-
-    Returns:
-        A subclass of it.
+    error; 1.0.2 does not normalise for the cosine. Arguments, states and weights stay theirs.
     """
 
-    class WeightedKNNClassifier(solo_knn, _TakesComputeOnStep):  # type: ignore[misc,valid-type]
-        __doc__ = solo_knn.__doc__
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        """Add features and targets and compute nothing, which torchmetrics' own would.
 
-        def forward(self, *args: Any, **kwargs: Any) -> None:
-            """Add features and targets and compute nothing, which torchmetrics' own would.
+        Args:
+            *args: as ``update``.
+            **kwargs: as ``update``.
+        """
+        self.update(*args, **kwargs)
 
-            Args:
-                *args: as ``update``.
-                **kwargs: as ``update``.
-            """
-            self.update(*args, **kwargs)
+    @torch.no_grad()
+    def compute(self) -> tuple[float, float]:
+        """Let the k nearest training features vote for each test feature, then forget all.
 
-        @torch.no_grad()
-        def compute(self) -> tuple[float, float]:
-            """Let the k nearest training features vote for each test feature, then forget all.
+        Returns:
+            Top-1 and top-5 accuracy in percent, or (-1, -1) if there are no features.
+        """
+        if not len(self.train_features) or not len(self.test_features):
+            return -1.0, -1.0
+        features, targets = _cat(self.train_features).float(), _cat(self.train_targets)
+        if self.distance_fx == "cosine":
+            features = normalize(features)
+        rows = max(1, self.max_distance_matrix_size // len(features))
+        top1 = top5 = total = 0
+        for test, labels in zip(
+            _cat(self.test_features).float().split(rows),
+            _cat(self.test_targets).split(rows),
+            strict=True,
+        ):
+            first, five = hits(self._votes(test, features, targets), labels)
+            top1, top5, total = top1 + first, top5 + five, total + len(labels)
+        self.reset()
+        return 100.0 * top1 / total, 100.0 * top5 / total
 
-            Returns:
-                Top-1 and top-5 accuracy in percent, or (-1, -1) if there are no features.
-            """
-            if not len(self.train_features) or not len(self.test_features):
-                return -1.0, -1.0
-            features, targets = _cat(self.train_features).float(), _cat(self.train_targets)
-            if self.distance_fx == "cosine":
-                features = normalize(features)
-            rows = max(1, self.max_distance_matrix_size // len(features))
-            top1 = top5 = total = 0
-            for test, labels in zip(
-                _cat(self.test_features).float().split(rows),
-                _cat(self.test_targets).split(rows),
-                strict=True,
-            ):
-                first, five = hits(self._votes(test, features, targets), labels)
-                top1, top5, total = top1 + first, top5 + five, total + len(labels)
-            self.reset()
-            return 100.0 * top1 / total, 100.0 * top5 / total
-
-        def _votes(self, test: Tensor, features: Tensor, targets: Tensor) -> Tensor:
-            k, cosine = min(self.k, len(features)), self.distance_fx == "cosine"
-            test = normalize(test) if cosine else test
-            nearness, index = nearest_neighbours(test, features, k, self.distance_fx)
-            num_classes = int(targets.max()) + 1
-            temperature = self.T if cosine else None
-            return vote(
-                nearness,
-                targets[index],
-                num_classes,
-                temperature=temperature,
-                epsilon=self.epsilon,
-            )
-
-    return WeightedKNNClassifier
+    def _votes(self, test: Tensor, features: Tensor, targets: Tensor) -> Tensor:
+        k, cosine = min(self.k, len(features)), self.distance_fx == "cosine"
+        test = normalize(test) if cosine else test
+        nearness, index = nearest_neighbours(test, features, k, self.distance_fx)
+        settings = {"temperature": self.T if cosine else None, "epsilon": self.epsilon}
+        return vote(nearness, targets[index], int(targets.max()) + 1, **settings)
 
 
 def _cat(state: Tensor | list[Tensor]) -> Tensor:

@@ -15,15 +15,14 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import lightning.pytorch as pl
 
 from solo_plugins.errors import SoloLearnMissingError
-from solo_plugins.framework.schedule import LinearWarmupCosineAnnealingLR
+from solo_plugins.framework.pypi.bridge.schedule import LinearWarmupCosineAnnealingLR
 
 INSTALL_HINT = (
     "solo-learn is not installed. Install the release on PyPI with\n"
@@ -50,23 +49,22 @@ def release() -> Literal["main", "pypi"]:
     return "main" if (root / "data").is_dir() else "pypi"
 
 
-def import_solo() -> ModuleType:
-    """Import ``solo.methods`` of whichever release is installed.
+def import_solo() -> Literal["main", "pypi"]:
+    """Import solo-learn, after which ``solo`` and its modules are imported like any other.
 
     Returns:
-        The module ``solo.methods``.
+        Which release it is.
 
     Raises:
         SoloLearnMissingError: if solo-learn is not installed.
     """
-    if release() == "main":
-        with warnings.catch_warnings():
-            # Main imports timm by a path that today's timm calls deprecated.
-            warnings.simplefilter("ignore")
-            return importlib.import_module("solo.methods")
-    with _stand_ins(), warnings.catch_warnings():
+    found = release()
+    with nullcontext() if found == "main" else _stand_ins(), warnings.catch_warnings():
+        # Main imports timm by a path that today's timm calls deprecated.
         warnings.simplefilter("ignore")
-        return importlib.import_module("solo.methods")
+        # It imports the modules of both releases that need the stand-ins.
+        importlib.import_module("solo.methods")
+    return found
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from solo_plugins.framework.losses import vicreg_loss
+from solo_plugins.framework import vicreg_loss
 from solo_plugins.losses import mean_over_pairs
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings

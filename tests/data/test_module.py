@@ -19,7 +19,7 @@ from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import Digits, PretrainDataModule
 from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.data.module import eval_transform
-from solo_plugins.framework.data import build_transform_pipeline
+from solo_plugins.framework import build_transform_pipeline
 from solo_plugins.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from solo_plugins.framework import online_knn
+from solo_plugins.framework import WeightedKNNClassifier
 
 K = 11
 
@@ -20,7 +20,7 @@ def _digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def _ours(distance: str, limit: int = int(5e6)) -> tuple[float, float]:
     train, train_targets, test, test_targets = _digits()
-    knn = online_knn(k=K, distance_fx=distance, max_distance_matrix_size=limit)
+    knn = WeightedKNNClassifier(k=K, distance_fx=distance, max_distance_matrix_size=limit)
     for part, labels in zip(train.split(500), train_targets.split(500), strict=True):
         knn(train_features=part, train_targets=labels)
     knn(test_features=test, test_targets=test_targets)
@@ -45,14 +45,14 @@ def test_accuracy_is_scikit_learns(distance: str, limit: int) -> None:
 
 
 def test_classes_may_be_absent_from_the_test_set() -> None:
-    knn = online_knn(k=1, distance_fx="euclidean")
+    knn = WeightedKNNClassifier(k=1, distance_fx="euclidean")
     knn(train_features=torch.eye(3), train_targets=torch.tensor([0, 5, 9]))
     knn(test_features=torch.eye(3)[1:2], test_targets=torch.tensor([5]))
     assert knn.compute() == (100.0, 100.0)
 
 
 def test_features_are_forgotten_after_compute() -> None:
-    knn = online_knn(k=1, distance_fx="cosine")
+    knn = WeightedKNNClassifier(k=1, distance_fx="cosine")
     knn(train_features=torch.eye(2), train_targets=torch.tensor([0, 1]))
     knn(test_features=torch.eye(2), test_targets=torch.tensor([0, 0]))
     assert knn.compute() == (50.0, 50.0)

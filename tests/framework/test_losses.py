@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from solo_plugins.framework.losses import simclr_loss, vicreg_loss
+from solo_plugins.framework import simclr_loss, vicreg_loss
 
 N, D = 12, 5
 

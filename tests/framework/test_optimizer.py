@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import release
-from solo_plugins.framework.optimizer import build_optimizer, build_scheduler
-from solo_plugins.framework.schedule import LinearWarmupCosineAnnealingLR
+from solo_plugins.framework.pypi.bridge.optimizer import build_optimizer, build_scheduler
+from solo_plugins.framework.pypi.bridge.schedule import LinearWarmupCosineAnnealingLR
 
 STEPS, LR, DECAY, MOMENTUM, ETA = 4, 0.3, 1e-2, 0.9, 0.02
 

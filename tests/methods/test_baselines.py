@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import PretrainDataModule
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework.losses import simclr_loss, vicreg_loss
+from solo_plugins.framework import simclr_loss, vicreg_loss
 from solo_plugins.methods.lejepa import LeJEPASettings
 from solo_plugins.methods.lpjepa import LpJEPASettings
 from solo_plugins.methods.ncl import NCLSettings

@@ -15,7 +15,7 @@ WORLD, N, D = 2, 12, 4
 
 
 def _losses(model: nn.Module, batch: Tensor) -> dict[str, Tensor]:
-    from solo_plugins.framework.losses import simclr_loss, vicreg_loss
+    from solo_plugins.framework import simclr_loss, vicreg_loss
     from solo_plugins.losses import SIGReg
 
     first, second = (model(view) for view in batch)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Optimizers and schedules by main's names, for the release whose LARS sees stale gradients."""
 
-__all__ = ["build_optimizer", "build_scheduler"]
+__all__ = ["build_optimizer", "build_scheduler", "configure"]
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from solo_plugins.errors import one_of
-from solo_plugins.framework.schedule import (
+from solo_plugins.framework.pypi.bridge.schedule import (
     CosineAnnealingLR,
     LinearWarmupCosineAnnealingLR,
     MultiStepLR,
@@ -24,6 +24,29 @@ _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.
 _SCHEDULERS = ("warmup_cosine", "cosine", "step", "none")
 
 Group = dict[str, Any]
+
+
+def configure(
+    model: Any, groups: Sequence[Group], rates: tuple[float, float]
+) -> Optimizer | tuple[list[Optimizer], list[dict[str, Any]]]:
+    """Build what main's ``configure_optimizers`` would.
+
+    Args:
+        model: a method or linear model; its ``cfg``, ``lr``, ``max_epochs`` and trainer are read.
+        groups: parameter groups with, optionally, rates and decays of their own.
+        rates: the warm-up's first rate and the cosine's last.
+
+    Returns:
+        What Lightning expects.
+    """
+    optimizer = build_optimizer(groups, model.cfg, model.lr)
+    scheduler = build_scheduler(
+        optimizer,
+        model.cfg,
+        rates=rates,
+        steps_per_epoch=lambda: model.trainer.estimated_stepping_batches / model.max_epochs,
+    )
+    return optimizer if scheduler is None else ([optimizer], [scheduler])
 
 
 def build_optimizer(groups: Sequence[Group], cfg: DictConfig, lr: float) -> Optimizer:

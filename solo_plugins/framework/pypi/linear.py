@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""solo-learn's ``LinearModel``, by main's interface on both releases.
+"""The linear model of solo-learn's PyPI release, by main's interface.
 
-On main it is main's own with one step replaced; the PyPI release's is brought up to it: built from
-a configuration, fine-tuning, mixup, main's optimizers and schedules, Lightning 2's hooks.
+It is built from a configuration and has fine-tuning, mixup, main's optimizers and schedules and
+Lightning 2's hooks.
 """
 
 __all__ = ["LinearModel"]
@@ -12,64 +12,34 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from solo.methods.linear import LinearModel as SoloLinearModel
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework.defaults import fill_linear_defaults
-from solo_plugins.framework.optimizer import build_optimizer, build_scheduler
-from solo_plugins.framework.release import import_solo, release
-
-import_solo()
-
-from solo.methods.linear import LinearModel as _SoloLinear  # noqa: E402
-from solo.utils.metrics import accuracy_at_k  # noqa: E402
-
-LossFunction = Callable[[Tensor, Tensor], Tensor]
-MixupFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+from solo_plugins.framework.linear_step import LinearStep
+from solo_plugins.framework.pypi.bridge.defaults import LINEAR, fill_defaults
+from solo_plugins.framework.pypi.bridge.hooks import Validation
+from solo_plugins.framework.pypi.bridge.optimizer import configure
 
 
-class _Step(_SoloLinear):
-    """A step that smooths labels without mixup too, and knows data sets of less than 5 classes.
+class LinearModel(Validation, LinearStep, SoloLinearModel):
+    """The PyPI release's linear model with main's constructor.
 
-    Main takes ``loss_func`` for mixed images only, so that its ``label_smoothing`` alone has no
-    effect, and asks for the top 5 of any number of classes.
+    Args:
+        backbone: the network under the classifier.
+        cfg: main's configuration.
+        loss_func: the loss in training; the cross-entropy if there is none.
+        mixup_func: mixes images and targets in training, if there is one.
     """
-
-    def shared_step(self, batch: Sequence[Tensor], batch_idx: int) -> dict[str, Any]:
-        """Compute what training and validation steps share.
-
-        Args:
-            batch: images (N, C, H, W) and targets (N,).
-            batch_idx: the number of the batch.
-
-        Returns:
-            ``batch_size``, ``loss`` and ``acc1`` and ``acc5`` in percent, unless images were mixed.
-        """
-        X, targets = batch
-        metrics: dict[str, Any] = {"batch_size": len(X)}
-        if self.training and self.mixup_func is not None:
-            X, targets = self.mixup_func(X, targets)
-            return metrics | {"loss": self.loss_func(self(X)["logits"], targets)}
-        logits = self(X)["logits"]
-        loss = self.loss_func if self.training else F.cross_entropy
-        acc1, acc5 = accuracy_at_k(logits, targets, top_k=(1, min(5, logits.size(1))))
-        return metrics | {"loss": loss(logits, targets), "acc1": acc1, "acc5": acc5}
-
-
-class _Bridged(_Step):
-    """The PyPI release's linear model with main's constructor."""
-
-    # Lightning 2 refuses a model on which this can be called.
-    validation_epoch_end = None
 
     def __init__(
         self,
         backbone: nn.Module,
         cfg: DictConfig,
-        loss_func: LossFunction | None = None,
-        mixup_func: MixupFunction | None = None,
+        loss_func: Callable[[Tensor, Tensor], Tensor] | None = None,
+        mixup_func: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         cfg = self.add_and_assert_specific_cfg(cfg)
         super().__init__(
@@ -90,7 +60,7 @@ class _Bridged(_Step):
         self.finetune: bool = cfg.finetune
         self.no_channel_last: bool = cfg.performance.disable_channel_last
         self.mixup_func = mixup_func
-        self.loss_func: LossFunction = loss_func or nn.CrossEntropyLoss()
+        self.loss_func = loss_func or nn.CrossEntropyLoss()
         self.validation_step_outputs: list[dict[str, Any]] = []
         if self.finetune:  # the release always freezes
             self.backbone.requires_grad_(True)
@@ -108,7 +78,7 @@ class _Bridged(_Step):
         Raises:
             ConfigurationError: if layers are to have rates of their own, which only main can.
         """
-        cfg = fill_linear_defaults(cfg)
+        cfg = fill_defaults(cfg, LINEAR)
         if cfg.optimizer.layer_decay:
             raise ConfigurationError(
                 "Expected `optimizer.layer_decay` to be 0 with solo-learn 1.0.2, it needs main, "
@@ -131,23 +101,13 @@ class _Bridged(_Step):
             feats = self.backbone(X)
         return {"logits": self.classifier(feats), "feats": feats}
 
+    @override
     def configure_optimizers(self) -> Optimizer | tuple[list[Optimizer], list[dict[str, Any]]]:
-        """Build main's optimizer and schedule.
-
-        Returns:
-            What Lightning expects.
-        """
         groups = [{"name": "classifier", "params": self.classifier.parameters()}]
         if self.finetune:
             groups.insert(0, {"name": "backbone", "params": self.backbone.parameters()})
-        optimizer = build_optimizer(groups, self.cfg, self.lr)
-        scheduler = build_scheduler(
-            optimizer,
-            self.cfg,
-            rates=(self.cfg.scheduler.warmup_start_lr, self.cfg.scheduler.min_lr),
-            steps_per_epoch=lambda: self.trainer.estimated_stepping_batches / self.max_epochs,
-        )
-        return optimizer if scheduler is None else ([optimizer], [scheduler])
+        scheduler = self.cfg.scheduler
+        return configure(self, groups, (scheduler.warmup_start_lr, scheduler.min_lr))
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Train the classifier, and the backbone if it is fine-tuned, on one batch.
@@ -176,11 +136,3 @@ class _Bridged(_Step):
         out = self.shared_step(batch, batch_idx)
         metrics = {f"val_{name}": out[name] for name in ("loss", "acc1", "acc5")}
         self.validation_step_outputs.append(metrics | {"batch_size": out["batch_size"]})
-
-    def on_validation_epoch_end(self) -> None:
-        """Average and log the validation's metrics."""
-        _SoloLinear.validation_epoch_end(self, self.validation_step_outputs)
-        self.validation_step_outputs.clear()
-
-
-LinearModel: type = _Step if release() == "main" else _Bridged

@@ -7,30 +7,23 @@ import math
 
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import override
 
 
-class MultiStepLR(lr_scheduler.MultiStepLR):
-    """torch's, but for static groups."""
+class _NotStatic(LRScheduler):
+    """Stands in front of a schedule and leaves static groups out of it."""
 
+    @override
     def get_lr(self) -> list[float]:
-        """Compute the rate of each group for the present step.
-
-        Returns:
-            One learning rate for each of the optimizer's groups.
-        """
         return _leave_out_static(self, super().get_lr())
 
 
-class CosineAnnealingLR(lr_scheduler.CosineAnnealingLR):
+class MultiStepLR(_NotStatic, lr_scheduler.MultiStepLR):
     """torch's, but for static groups."""
 
-    def get_lr(self) -> list[float]:
-        """Compute the rate of each group for the present step.
 
-        Returns:
-            One learning rate for each of the optimizer's groups.
-        """
-        return _leave_out_static(self, super().get_lr())
+class CosineAnnealingLR(_NotStatic, lr_scheduler.CosineAnnealingLR):
+    """torch's, but for static groups."""
 
 
 class LinearWarmupCosineAnnealingLR(LRScheduler):
@@ -78,12 +71,8 @@ class LinearWarmupCosineAnnealingLR(LRScheduler):
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 
+    @override
     def get_lr(self) -> list[float]:
-        """Compute the rate of each group for the present step.
-
-        Returns:
-            One learning rate for each of the optimizer's groups.
-        """
         return _leave_out_static(self, [self._scheduled(base) for base in self.base_lrs])
 
     def _scheduled(self, base: float) -> float:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""What the DALI pipelines of both releases are told alike."""
+
+__all__ = ["dali_settings"]
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from solo_plugins.errors import ConfigurationError
+
+
+def dali_settings(
+    cfg: DictConfig, *, rank: int, local_rank: int, world_size: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """List what a pipeline that reads and augments images is told, and the iterator over it.
+
+    Args:
+        cfg: the configuration.
+        rank: the process's number among all.
+        local_rank: the process's number on its machine.
+        world_size: the number of processes.
+
+    Returns:
+        Keyword arguments of the pipeline and of the iterator.
+
+    Raises:
+        ConfigurationError: if DALI is not installed.
+    """
+    try:
+        from nvidia.dali.plugin.pytorch import LastBatchPolicy
+    except ImportError as error:
+        raise ConfigurationError(
+            "`data.format: dali` needs NVIDIA DALI: pip install 'solo_plugins[dali]'."
+        ) from error
+    on_gpu = cfg.dali.device == "gpu"
+    large = [f"large{index}" for index in range(cfg.data.num_large_crops)]
+    small = [f"small{index}" for index in range(cfg.data.num_small_crops)]
+    pipeline = {
+        "batch_size": cfg.optimizer.batch_size,
+        "device": cfg.dali.device,
+        "device_id": local_rank,
+        "shard_id": rank,
+        "num_shards": world_size,
+        "num_threads": max(1, cfg.data.num_workers),
+        "seed": cfg.seed,
+        "no_labels": cfg.data.no_labels,
+        "encode_indexes_into_labels": cfg.dali.encode_indexes_into_labels,
+    }
+    iterator = {
+        "model_batch_size": cfg.optimizer.batch_size,
+        "model_rank": rank,
+        "model_device": torch.device("cuda", local_rank) if on_gpu else torch.device("cpu"),
+        "output_map": [*large, *small, "label"],  # solo-learn's names
+        "reader_name": "Reader",
+        "last_batch_policy": LastBatchPolicy.DROP,
+        "auto_reset": True,
+    }
+    return pipeline, iterator

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""The DALI pipelines of solo-learn's main branch, on GPU and CPU."""
+
+__all__ = ["dali_train_loader"]
+
+from collections.abc import Iterable
+
+from omegaconf import DictConfig
+from solo.data.pretrain_dataloader import FullTransformPipeline, NCropAugmentation
+
+from solo_plugins.framework.dali_settings import dali_settings
+
+
+def dali_train_loader(cfg: DictConfig, *, rank: int, local_rank: int, world_size: int) -> Iterable:
+    """Build the training pipeline of one process over an image folder.
+
+    Main's own data module hands its device's number to DALI on a machine without CUDA too, where
+    DALI takes none but None.
+
+    Args:
+        cfg: the configuration.
+        rank: the process's number among all.
+        local_rank: the process's number on its machine.
+        world_size: the number of processes.
+
+    Returns:
+        An iterator, with a length, of (indexes, crops, targets).
+
+    Raises:
+        ConfigurationError: if DALI is not installed.
+    """
+    place = {"rank": rank, "local_rank": local_rank, "world_size": world_size}
+    reading, iterating = dali_settings(cfg, **place)
+    from solo.data.dali_dataloader import (  # which needs DALI
+        PretrainPipelineBuilder,
+        PretrainWrapper,
+        build_transform_pipeline_dali,
+    )
+
+    transforms = [
+        NCropAugmentation(
+            build_transform_pipeline_dali(cfg.data.dataset, aug, cfg.dali.device), aug.num_crops
+        )
+        for aug in cfg.augmentations
+    ]
+    builder = PretrainPipelineBuilder(
+        cfg.data.train_path,
+        transforms=FullTransformPipeline(transforms),
+        data_fraction=cfg.data.fraction,
+        **reading,
+    )
+    pipeline = builder.pipeline(
+        batch_size=builder.batch_size,
+        num_threads=builder.num_threads,
+        device_id=local_rank if cfg.dali.device == "gpu" else None,
+        seed=builder.seed,
+    )
+    pipeline.build()
+    return PretrainWrapper(
+        dataset_size=pipeline.epoch_size("Reader"),
+        conversion_map=getattr(builder, "conversion_map", None),
+        pipelines=pipeline,
+        **iterating,
+    )

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""The methods of solo-learn's main branch as they are, with what today's stack needs."""
+
+__all__ = ["BaseMethod", "adapt_methods", "known_backbones"]
+
+from solo.methods import base
+from solo.methods.base import BaseMethod
+from solo.utils.knn import WeightedKNNClassifier as SoloKNN
+
+from solo_plugins.framework.backbones import timm_backbones
+from solo_plugins.framework.neighbours import WeightedKNNClassifier
+
+
+def adapt_methods() -> None:
+    """Add timm's models to solo-learn's backbones and put the repaired kNN in its place."""
+    for name, factory in timm_backbones().items():
+        BaseMethod._BACKBONES.setdefault(name, factory)
+    if base.WeightedKNNClassifier is SoloKNN:
+        base.WeightedKNNClassifier = WeightedKNNClassifier
+
+
+def known_backbones() -> list[str]:
+    """List the names that ``backbone.name`` may have.
+
+    Returns:
+        Main's own, and all of timm's once :func:`adapt_methods` was called.
+    """
+    return list(BaseMethod._BACKBONES)

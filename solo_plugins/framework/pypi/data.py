@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The datasets and augmentations of solo-learn's PyPI release, by main's interface."""
+
+__all__ = [
+    "FullTransformPipeline",
+    "NCropAugmentation",
+    "build_transform_pipeline",
+    "dataset_with_index",
+    "prepare_datasets",
+]
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from solo.utils import pretrain_dataloader
+from solo.utils.pretrain_dataloader import (
+    FullTransformPipeline,
+    GaussianBlur,
+    NCropAugmentation,
+    Solarization,
+    dataset_with_index,
+)
+from torch.utils.data import Dataset
+from torchvision import transforms as T
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.framework.normalization import normalization
+
+
+def build_transform_pipeline(dataset: str, cfg: DictConfig) -> Callable:
+    """Build one augmentation with main's operations, in main's order.
+
+    The PyPI release has a class for each dataset, which always crops, cannot equalise and
+    normalises CIFAR-100 by CIFAR-10's statistics.
+
+    Args:
+        dataset: ``data.dataset``.
+        cfg: an entry of ``augmentations``.
+
+    Returns:
+        A function of a PIL image that gives a tensor (3, crop_size, crop_size).
+    """
+    bicubic = T.InterpolationMode.BICUBIC
+    if cfg.rrc.enabled:
+        scale = (cfg.rrc.crop_min_scale, cfg.rrc.crop_max_scale)
+        steps = [T.RandomResizedCrop(cfg.crop_size, scale=scale, interpolation=bicubic)]
+    else:
+        steps = [T.Resize(cfg.crop_size, interpolation=bicubic)]
+    jitter = cfg.color_jitter
+    sometimes = {
+        "color_jitter": lambda p: T.RandomApply(
+            [T.ColorJitter(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)],
+            p,
+        ),
+        "grayscale": T.RandomGrayscale,
+        "gaussian_blur": lambda p: T.RandomApply([GaussianBlur()], p),
+        "solarization": lambda p: T.RandomApply([Solarization()], p),
+        "equalization": lambda p: T.RandomApply([T.RandomEqualize(p=1.0)], p),
+        "horizontal_flip": T.RandomHorizontalFlip,
+    }
+    steps += [make(cfg[name].prob) for name, make in sometimes.items() if cfg[name].prob]
+    return T.Compose([*steps, T.ToTensor(), T.Normalize(*normalization(dataset, cfg))])
+
+
+def prepare_datasets(
+    dataset: str,
+    transform: Callable,
+    train_data_path: str | Path | None = None,
+    data_format: str = "image_folder",
+    no_labels: bool = False,
+    download: bool = True,
+    data_fraction: float = -1.0,
+) -> Dataset:
+    """Prepare a training set of (index, crops, target).
+
+    Args:
+        dataset: ``data.dataset``.
+        transform: a function of a PIL image.
+        train_data_path: where the images are, or where to download them to.
+        data_format: ``image_folder``; the PyPI release has no other.
+        no_labels: whether a custom folder holds images without class folders.
+        download: ignored, the release downloads what is missing.
+        data_fraction: the share of the images to use, or -1 for all.
+
+    Returns:
+        The training set.
+
+    Raises:
+        ConfigurationError: if `data_format` is not available.
+    """
+    if data_format != "image_folder":
+        raise ConfigurationError(
+            "Expected `data.format` to be image_folder or dali with solo-learn 1.0.2 but got "
+            f"{data_format!r}; h5 needs solo-learn's main branch."
+        )
+    root = None if train_data_path is None else Path(train_data_path)
+    out = pretrain_dataloader.prepare_datasets(dataset, transform, root, ".", no_labels)
+    if data_fraction > 0:
+        _keep_fraction(out, data_fraction)
+    return out
+
+
+def _keep_fraction(dataset: Any, fraction: float) -> None:
+    """Keep a share of the images, stratified by class where there are labels, as main does."""
+    from sklearn.model_selection import train_test_split  # slow to import, rarely needed
+
+    split: dict[str, Any] = {"train_size": fraction, "random_state": 42}
+    if hasattr(dataset, "images"):
+        dataset.images, _ = train_test_split(dataset.images, **split)
+    else:
+        targets = [target for _, target in dataset.samples]
+        dataset.samples, _ = train_test_split(dataset.samples, stratify=targets, **split)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""The methods of solo-learn's PyPI release, brought up to the interface of its main branch.
+
+``METHODS[name](cfg)``, ``backbone`` in place of ``encoder``, Lightning 2's hooks, main's LARS and
+per-step schedules. The classes of the release are subclassed, never changed. What a method needs
+stands in front of it and :class:`Encoder` directly in front of its ``BaseMethod``, so that Python's
+method resolution order wraps the release from both sides::
+
+    BYOL (bridged) -> Momentum -> FromConfig -> BYOL -> BaseMomentumMethod -> Encoder -> BaseMethod
+"""
+
+__all__ = ["BaseMethod", "adapt_methods", "known_backbones"]
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from solo.methods import METHODS
+from solo.methods.base import BaseMethod as SoloBaseMethod
+from solo.methods.base import BaseMomentumMethod
+from torch import Tensor
+
+from solo_plugins.framework.backbones import timm_backbones
+from solo_plugins.framework.pypi.bridge.encoder import Encoder
+from solo_plugins.framework.pypi.bridge.hooks import (
+    FromConfig,
+    GradientClipping,
+    Momentum,
+    UnitPrototypes,
+)
+from solo_plugins.framework.pypi.bridge.joined import JoinedSimCLR, JoinedVICReg
+
+# Backbones that main has, this release has not and timm has under the same name.
+_FROM_TIMM = (
+    *(f"convnext_{size}" for size in ("tiny", "small", "base", "large")),
+    *(f"poolformer_{size}" for size in ("s12", "s24", "s36", "m36", "m48")),
+)
+# What single methods need, by their names in solo-learn's table.
+_OWN: dict[str, type] = {"simclr": JoinedSimCLR, "swav": UnitPrototypes, "vicreg": JoinedVICReg}
+
+
+class BaseMethod(FromConfig, Encoder):
+    """Main's ``BaseMethod`` on top of the PyPI release, to be subclassed by new methods.
+
+    A subclass overrides ``forward``, which the training and validation steps go through, and
+    ``multicrop_forward``; ``training_step`` returns lists of whatever these return.
+
+    Args:
+        cfg: main's configuration.
+    """
+
+    _shared = ()  # method_kwargs belong to the subclass
+
+    def forward(self, X: Tensor) -> dict[str, Any]:
+        """Compute backbone features and the online classifier's logits.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            ``feats`` (N, F) and ``logits`` (N, classes).
+        """
+        return super().base_forward(X)
+
+    def base_forward(self, X: Tensor) -> dict[str, Any]:
+        """Send the release's shared step through the subclass's ``forward``.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            What ``forward`` returns.
+        """
+        return self(X)
+
+    def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
+        """Compute backbone features of small crops.
+
+        Args:
+            X: images (N, C, H, W).
+
+        Returns:
+            ``feats`` (N, F).
+        """
+        return {"feats": self.backbone(self._channels_last(X))}
+
+    def training_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
+        """Run all crops through the model and train the online classifier.
+
+        Args:
+            batch: indexes, a list of crops and targets.
+            batch_idx: the number of the batch.
+
+        Returns:
+            ``loss`` of the classifier, and a list with an entry for each crop of every output.
+        """
+        index, crops, targets = batch
+        crops = [crops] if isinstance(crops, Tensor) else crops
+        large, small = crops[: self.num_large_crops], crops[self.num_large_crops :]
+        # The release's step knows nothing but features of small crops: it is shown the large ones.
+        expected, self.num_crops, self.multicrop = self.num_crops, len(large), False
+        try:
+            outs = super().training_step((index, large, targets), batch_idx)
+        finally:
+            self.num_crops, self.multicrop = expected, self.num_small_crops != 0
+        for crop in small:
+            for name, value in self.multicrop_forward(crop).items():
+                outs.setdefault(name, []).append(value)
+        return outs
+
+
+def known_backbones() -> list[str]:
+    """List the names that ``backbone.name`` may have.
+
+    Returns:
+        The release's own, those of main that timm has, and all of timm's.
+    """
+    return [*SoloBaseMethod._SUPPORTED_ENCODERS, *_FROM_TIMM, *timm_backbones()]
+
+
+def adapt_methods() -> None:
+    """Replace, in solo-learn's own table, its methods by ones built from main's configurations.
+
+    ``linear`` is left alone, it is no pretraining method, and so are methods that were written
+    against main's interface.
+    """
+    if METHODS.get("base") is BaseMethod:
+        return
+    bridged = {
+        name: _bridge(name, method)
+        for name, method in METHODS.items()
+        if name != "base" and issubclass(method, SoloBaseMethod) and not issubclass(method, Encoder)
+    }
+    METHODS.update(bridged, base=BaseMethod)
+
+
+def _bridge(name: str, method: type) -> type:
+    """Make main's version of one method of the release."""
+    front = [_OWN[name]] if name in _OWN else []
+    if issubclass(method, BaseMomentumMethod):
+        front.append(Momentum)
+    if method.clip_gradients is not LightningModule.clip_gradients:
+        front.append(GradientClipping)
+    bases = (*front, FromConfig, method, Encoder)
+    # Its own documentation would be FromConfig's.
+    return type(method.__name__, bases, {"__doc__": method.__init__.__doc__})
