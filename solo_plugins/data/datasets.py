@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The data sets that ``data.dataset`` can name, a row each with all that is known of one."""
 
-__all__ = ["DATASETS", "DatasetInfo"]
+__all__ = ["DATASETS", "DatasetInfo", "with_normalization"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import Dataset
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, CelebA, ImageFolder
@@ -34,7 +35,8 @@ class DatasetInfo:
         bundled: whether it is there without a folder.
         own_split: whether it has a test set of its own, which needs no ``data.val_path``.
         labelled: whether its images have classes.
-        mean: of each channel of images in [0, 1]; None takes an augmentation's ``mean``.
+        mean: of each channel of images in [0, 1]; None takes an augmentation's ``mean``, or else
+            ImageNet's.
         std: as `mean`.
         smallest_crop: the smallest part of an image that linear evaluation trains on; 1 leaves
             training images as they are, without a flip.
@@ -97,3 +99,21 @@ DATASETS = {
     "celeba": DatasetInfo(1, download=CelebA, labelled=False),
     "custom": DatasetInfo(None, image_folder=True),
 }
+
+
+def with_normalization(dataset: str, augmentation: DictConfig) -> DictConfig:
+    """Fill in the normalisation of a data set.
+
+    Args:
+        dataset: ``data.dataset``.
+        augmentation: an entry of ``augmentations``; its own ``mean`` and ``std`` count where the
+            data set has none.
+
+    Returns:
+        A copy of the entry with ``mean`` and ``std`` of each channel, of images in [0, 1].
+    """
+    info, filled = DATASETS[dataset], augmentation.copy()
+    OmegaConf.set_struct(filled, False)
+    filled.mean = list(info.mean or augmentation.get("mean", IMAGENET_DEFAULT_MEAN))
+    filled.std = list(info.std or augmentation.get("std", IMAGENET_DEFAULT_STD))
+    return filled

@@ -11,9 +11,8 @@ from timm.data import create_transform
 from torch.utils.data import Dataset
 from torchvision import transforms as T
 
-from solo_plugins.data.datasets import DATASETS
+from solo_plugins.data.datasets import DATASETS, with_normalization
 from solo_plugins.data.module import PretrainDataModule, eval_transform
-from solo_plugins.framework import normalization
 
 
 class LabelledDataModule(PretrainDataModule):
@@ -49,9 +48,9 @@ def train_transform(cfg: DictConfig) -> Callable:
     Returns:
         A function of a PIL image that gives a tensor (3, crop_size, crop_size).
     """
-    augmentation = cfg.augmentations[0]
+    augmentation = with_normalization(cfg.data.dataset, cfg.augmentations[0])
     size = augmentation.crop_size
-    mean, std = normalization(cfg.data.dataset, augmentation)
+    mean, std = augmentation.mean, augmentation.std
     if cfg.auto_augment:
         return create_transform(
             input_size=size,
@@ -69,4 +68,4 @@ def train_transform(cfg: DictConfig) -> Callable:
     if smallest == 1:
         return eval_transform(cfg)
     crop = [T.RandomResizedCrop(size, scale=(smallest, 1.0)), T.RandomHorizontalFlip()]
-    return T.Compose([*crop, T.ToTensor(), T.Normalize(mean, std)])
+    return T.Compose([*crop, T.ToTensor(), T.Normalize(list(mean), list(std))])

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 from torchvision import transforms as T
 
-from solo_plugins.data.datasets import DATASETS, DatasetInfo
+from solo_plugins.data.datasets import DATASETS, DatasetInfo, with_normalization
 from solo_plugins.data.digits import Digits
 from solo_plugins.data.files import PreloadedFiles, UnlabelledImages
 from solo_plugins.data.loader import EpochSeededLoader
@@ -29,7 +29,6 @@ from solo_plugins.framework import (
     build_transform_pipeline,
     dali_train_loader,
     dataset_with_index,
-    normalization,
     prepare_datasets,
 )
 
@@ -106,9 +105,14 @@ class PretrainDataModule(pl.LightningDataModule):
                 NCropAugmentation(
                     build_transform_pipeline(self.cfg.data.dataset, aug), aug.num_crops
                 )
-                for aug in self.cfg.augmentations
+                for aug in self._augmentations
             ]
         )
+
+    @property
+    def _augmentations(self) -> list[DictConfig]:
+        dataset = self.cfg.data.dataset
+        return [with_normalization(dataset, aug) for aug in self.cfg.augmentations]
 
     @cached_property
     def train_set(self) -> Dataset:
@@ -168,6 +172,8 @@ class PretrainDataModule(pl.LightningDataModule):
         )
         if cfg.data.format == "dali":
             local_rank = trainer.local_rank if trainer is not None else 0
+            cfg = cfg.copy()
+            cfg.augmentations = self._augmentations
             return dali_train_loader(cfg, rank=rank, local_rank=local_rank, world_size=world_size)
         return EpochSeededLoader(
             self.train_set,
@@ -210,14 +216,16 @@ def eval_transform(cfg: DictConfig) -> Callable:
     Returns:
         A function of a PIL image that gives a tensor (3, crop_size, crop_size).
     """
-    dataset, augmentation = cfg.data.dataset, cfg.augmentations[0]
+    dataset = cfg.data.dataset
+    augmentation = with_normalization(dataset, cfg.augmentations[0])
     size = augmentation.crop_size
     if DATASETS[dataset].image_folder:
         # 256 for 224, the usual ratio
         steps = [T.Resize(round(size * 256 / 224)), T.CenterCrop(size)]
     else:
         steps = [T.Resize((size, size))]
-    return T.Compose([*steps, T.ToTensor(), T.Normalize(*normalization(dataset, augmentation))])
+    normalize = T.Normalize(list(augmentation.mean), list(augmentation.std))
+    return T.Compose([*steps, T.ToTensor(), normalize])
 
 
 def num_workers(cfg: DictConfig) -> int:

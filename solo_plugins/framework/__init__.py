@@ -22,7 +22,6 @@ __all__ = [
     "hits",
     "known_backbones",
     "nearest_neighbours",
-    "normalization",
     "outputs",
     "prepare_datasets",
     "projector_name",
@@ -70,7 +69,6 @@ from solo_plugins.framework.neighbours import (
     nearest_neighbours,
     vote,
 )
-from solo_plugins.framework.normalization import normalization
 from solo_plugins.framework.outputs import outputs, projector_name
 
 METHODS: dict[str, type] = _METHODS

@@ -17,6 +17,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, STL10, CelebA
 
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import Digits, PretrainDataModule
+from solo_plugins.data.datasets import with_normalization
 from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.data.module import eval_transform
 from solo_plugins.framework import build_transform_pipeline
@@ -58,6 +59,11 @@ def test_asymmetric_augmentations_stay_in_order(make_cfg: Make, augmentation: Ca
     torch.testing.assert_close(second[bright], 1 - first[bright], atol=1e-5, rtol=0)
 
 
+def _build(entry: Any) -> Callable:
+    filled = with_normalization("cifar100", OmegaConf.create(entry))
+    return build_transform_pipeline("cifar100", filled)
+
+
 @pytest.mark.parametrize(
     "operation",
     [
@@ -75,9 +81,9 @@ def test_every_operation_changes_the_image(operation: str, augmentation: Callabl
     image = Digits(train=False)[0][0].resize((32, 32))
     pixels = np.asarray(image).astype(np.float32) * [[[1.0, 0.5, 0.25]]]
     image = Image.fromarray(pixels.astype(np.uint8))
-    plain = build_transform_pipeline("cifar100", OmegaConf.create(augmentation(**off)))(image)
+    plain = _build(augmentation(**off))(image)
     changed = augmentation(**{**off, operation: strong})
-    out = build_transform_pipeline("cifar100", OmegaConf.create(changed))(image)
+    out = _build(changed)(image)
     assert out.shape == (3, 32, 32)
     assert not torch.allclose(plain, out)
 
@@ -90,7 +96,7 @@ def test_cifar100_is_normalised_by_its_own_statistics(augmentation: Callable) ->
     cfg = OmegaConf.create({"data": {"dataset": "cifar100"}, "augmentations": [entry]})
     mean = [0.5071, 0.4865, 0.4409]
     grey = Image.fromarray(np.round(np.full((32, 32, 3), mean) * 255).astype(np.uint8))
-    for transform in (build_transform_pipeline("cifar100", entry), eval_transform(cfg)):
+    for transform in (_build(entry), eval_transform(cfg)):
         assert transform(grey).abs().max() < 0.01
 
 

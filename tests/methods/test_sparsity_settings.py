@@ -58,7 +58,7 @@ def test_without_a_share_mu_is_the_papers() -> None:
         (
             {"target_active_fraction": 0.05, "mean_shift_value": 0.0},
             r"`method_kwargs.mean_shift_value` and `target_active_fraction` to agree, but 0.0 "
-            r"gives an active fraction of 0.5000 and the target is 0.05; .*mean_shift_value=null",
+            r"gives an active fraction of 0.5000, not 0.05; .*mean_shift_value=null",
         ),
         ({"target_active_fraction": 5}, r"`method_kwargs.target_active_fraction` .* but got 5"),
         ({"target_active_fraction": 1.0}, r"target_active_fraction` .* neither included, .* 1.0"),

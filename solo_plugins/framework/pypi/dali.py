@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework.dali_settings import dali_settings
-from solo_plugins.framework.normalization import normalization
 
 
 def dali_train_loader(cfg: DictConfig, *, rank: int, local_rank: int, world_size: int) -> Iterable:
@@ -72,7 +71,6 @@ def _arguments(cfg: DictConfig, aug: DictConfig) -> dict[str, Any]:
             "`data.format: dali` and solo-learn 1.0.2 but got "
             f"rrc.enabled {aug.rrc.enabled} and equalization.prob {aug.equalization.prob}."
         )
-    mean, std = normalization(cfg.data.dataset, aug)
     jitter = aug.color_jitter
     strengths = ("brightness", "contrast", "saturation", "hue")
     return {
@@ -85,6 +83,6 @@ def _arguments(cfg: DictConfig, aug: DictConfig) -> dict[str, Any]:
         "min_scale": aug.rrc.crop_min_scale,
         "max_scale": aug.rrc.crop_max_scale,
         "crop_size": aug.crop_size,
-        "mean": list(mean),
-        "std": list(std),
+        "mean": list(aug.mean),
+        "std": list(aug.std),
     }

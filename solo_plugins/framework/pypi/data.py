@@ -26,7 +26,6 @@ from torch.utils.data import Dataset
 from torchvision import transforms as T
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework.normalization import normalization
 
 
 def build_transform_pipeline(dataset: str, cfg: DictConfig) -> Callable:
@@ -36,8 +35,8 @@ def build_transform_pipeline(dataset: str, cfg: DictConfig) -> Callable:
     normalises CIFAR-100 by CIFAR-10's statistics.
 
     Args:
-        dataset: ``data.dataset``.
-        cfg: an entry of ``augmentations``.
+        dataset: not used; main looks up the normalisation by it.
+        cfg: an entry of ``augmentations``, with ``mean`` and ``std``.
 
     Returns:
         A function of a PIL image that gives a tensor (3, crop_size, crop_size).
@@ -61,7 +60,7 @@ def build_transform_pipeline(dataset: str, cfg: DictConfig) -> Callable:
         "horizontal_flip": T.RandomHorizontalFlip,
     }
     steps += [make(cfg[name].prob) for name, make in sometimes.items() if cfg[name].prob]
-    return T.Compose([*steps, T.ToTensor(), T.Normalize(*normalization(dataset, cfg))])
+    return T.Compose([*steps, T.ToTensor(), T.Normalize(list(cfg.mean), list(cfg.std))])
 
 
 def prepare_datasets(

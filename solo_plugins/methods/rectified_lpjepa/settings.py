@@ -214,7 +214,7 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
         if abs(fraction - target) > _TOLERANCE * min(target, 1 - target):
             raise ConfigurationError(
                 "Expected `method_kwargs.mean_shift_value` and `target_active_fraction` to agree, "
-                f"but {given!r} gives an active fraction of {fraction:.4f} and the target is {target!r}; set "
+                f"but {given!r} gives an active fraction of {fraction:.4f}, not {target!r}; set "
                 "one of the two: `++method_kwargs.mean_shift_value=null` removes a YAML's."
             )
 
