@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from solo_plugins import distributed
 from solo_plugins.distributions import RectifiedGeneralizedGaussian, sigma_gn
 from solo_plugins.losses import RandomDirections, RDMReg, random_directions, sliced_wasserstein
 from solo_plugins.losses.sorting import sort_with_order
@@ -219,22 +218,6 @@ def test_a_second_derivative_is_refused() -> None:
     (gradient,) = torch.autograd.grad(loss, z, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
-
-
-@pytest.mark.parametrize(
-    ("target", "num_projections", "message"),
-    [
-        ((N, D), K, r"`target` to have shape \(32, 5\) .* 2 process.* but got \(16, 5\)"),
-        ((2 * N, D), 1, "one of the `projections` for each of 2 process.* but got 1"),
-    ],
-    ids=["local-target", "too-few-projections"],
-)
-def test_two_processes_need_a_joint_target_and_a_share_each(
-    monkeypatch: pytest.MonkeyPatch, target: tuple, num_projections: int, message: str
-) -> None:
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    with pytest.raises(ValueError, match=message):
-        sliced_wasserstein(_draw(N, D), _draw(*target), _projections(num_projections))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
