@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -149,6 +150,37 @@ def gloo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
         return [pickle.loads(rank.read_bytes()) for rank in ranks]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def scipys_law() -> Callable[[float, float, float], Any]:
+    """Return a function that makes scipy's law of p, location and scale, before rectification."""
+    from scipy.stats import gennorm
+
+    # scipy's density is exp(-|x|^p): its scale carries our p^(1/p)
+    return lambda p, loc, scale: gennorm(p, loc=loc, scale=p ** (1 / p) * scale)
+
+
+@pytest.fixture(scope="session")
+def by_numpy() -> Callable[[np.ndarray], dict[str, float]]:
+    """Return a function that computes the diagnostics of outputs (N, D) by their definitions."""
+    from scipy.stats import entropy
+
+    def describe(z: np.ndarray) -> dict[str, float]:
+        z = z.astype(float)
+        rows = z[(z != 0).any(axis=1)]
+        sigma = np.linalg.svd(z - z.mean(axis=0), compute_uv=False)
+        return {
+            "l0": np.mean(z != 0),
+            "l1": np.mean((np.abs(rows).sum(1) / np.linalg.norm(rows, axis=1)) ** 2) / z.shape[1],
+            "dead_outputs": np.mean((z == 0).all(axis=0)),
+            "always_on_outputs": np.mean((z != 0).all(axis=0)),
+            "all_zero_rows": np.mean((z == 0).all(axis=1)),
+            # a dead output, or a wide sample's mean, leaves a singular value of rounding errors
+            "effective_rank": np.exp(entropy(sigma[sigma > 1e-9 * sigma[0]])),
+        }
+
+    return describe
 
 
 @pytest.fixture
