@@ -183,6 +183,22 @@ def by_numpy() -> Callable[[np.ndarray], dict[str, float]]:
     return describe
 
 
+@pytest.fixture(scope="session")
+def killed_after() -> Callable[[int], Any]:
+    """Return a function that makes a callback which kills a run after so many of its steps."""
+    from lightning.pytorch import Callback
+
+    class Kill(Callback):
+        def __init__(self, steps: int) -> None:
+            self.steps = steps
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == self.steps:
+                raise RuntimeError("killed")
+
+    return Kill
+
+
 @pytest.fixture
 def lightning_quiet() -> Iterator[None]:
     """Let Lightning's and torch's advice about speed pass, in runs that are meant to be small."""

@@ -11,9 +11,9 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.evaluation import knn as module
 from solo_plugins.evaluation.features import describe_outputs, extract
 from solo_plugins.evaluation.knn import KNNSettings, classify, knn
 
@@ -56,18 +56,31 @@ def test_one_neighbour_has_no_first_five_but_the_first() -> None:
     assert row.acc1 == row.acc5
 
 
-def test_no_more_distances_are_held_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    held, original = [], module.nearest_neighbours
+class _Distances(TorchFunctionMode):
+    """Keeps the shape of everything that torch computes with a column for each training image."""
 
-    def spy(test: Tensor, train: Tensor, k: int, distance: str) -> tuple[Tensor, Tensor]:
-        held.append(len(test) * len(train))
-        return original(test, train, k, distance)
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[torch.Size] = []
 
-    monkeypatch.setattr(module, "nearest_neighbours", spy)
-    classify(*_digits(), KNNSettings(K, TEMPERATURES, ["cosine"], 100 * TRAIN))
-    assert max(held) <= 100 * TRAIN
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and out.shape[1:] == (TRAIN,) and out.shape[0] != 64:  # pixels
+            self.shapes.append(out.shape)
+        return out
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@pytest.mark.parametrize(("rows", "chunks"), [(100, 6), (250, 3)])
+def test_no_more_distances_are_held_than_allowed(rows: int, chunks: int, distance: str) -> None:
+    settings = KNNSettings(K, TEMPERATURES, [distance], rows * TRAIN)
+    with _Distances() as held:
+        classify(*_digits(), settings)
+    assert max(shape.numel() for shape in held.shapes) <= rows * TRAIN
     # once for all k and temperatures
-    assert len(held) == 6
+    assert len(held.shapes) == chunks
 
 
 class _Counts(nn.Module):

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
 from omegaconf import OmegaConf
 from sklearn.linear_model import LogisticRegression
 from torch import nn
@@ -20,9 +19,8 @@ from solo_plugins.args.evaluation import parse_linear_cfg
 from solo_plugins.data import LabelledDataModule
 from solo_plugins.data.labelled import train_transform
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.evaluation import linear as module
 from solo_plugins.evaluation.features import extract
-from solo_plugins.evaluation.linear import linear
+from solo_plugins.evaluation.linear import linear, linear_model
 from solo_plugins.evaluation.network import build
 from solo_plugins.framework import LinearModel
 
@@ -142,24 +140,15 @@ def test_a_frozen_network_keeps_every_bit_and_a_finetuned_one_does_not(
     assert result.path.name == f"{'finetuned' if finetune else 'linear'}-{features}.json"
 
 
-class _Stop(Callback):
-    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-        if trainer.global_step == 3:
-            raise RuntimeError("killed")
-
-
 def test_a_killed_evaluation_resumes_bit_for_bit(
-    make_run: Make, linear_cfg: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_run: Make, linear_cfg: Make, killed_after: Callable, tmp_path: Path
 ) -> None:
     run = make_run()
     settings = {"auto_resume__enabled": True, "optimizer__name": "adamw", "mixup": 0.2}
     whole = linear(linear_cfg(run, checkpoint__dir=str(tmp_path / "whole"), **settings))
     cfg = linear_cfg(run, checkpoint__dir=str(tmp_path / "killed"), **settings)
-    callbacks = module.checkpoint_callbacks
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "checkpoint_callbacks", lambda *a: [*callbacks(*a), _Stop()])
-        with pytest.raises(RuntimeError, match="killed"):
-            linear(cfg)
+    with pytest.raises(RuntimeError, match="killed"):
+        linear(cfg, callbacks=[killed_after(3)])
     (killed,) = (tmp_path / "killed" / "linear").iterdir()
     assert _saved(killed)["epoch"] == 0
     resumed = linear(cfg)
@@ -213,7 +202,7 @@ def test_rates_follow_the_schedule(
 
 def _model(make_run: Make, linear_cfg: Make, **changes: Any) -> LinearModel:
     cfg, _, pretrained = parse_linear_cfg(linear_cfg(make_run(), **changes))
-    return module._model(cfg, pretrained)
+    return linear_model(cfg, pretrained)
 
 
 def test_labels_are_smoothed_in_training_only(make_run: Make, linear_cfg: Make) -> None:

@@ -55,7 +55,7 @@ def _wanted(model: Any, views: list[Tensor], crops: str) -> Tensor:
     def over_pairs(term: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         return torch.stack([term(views[i], views[j]) for i, j in PAIRS[crops]]).mean()
 
-    generator = model._generator(0)
+    generator = model.step_generator(0)
     if model.cfg.method == "lpjepa":
         regulariser = model.rdm_reg(views, generator=generator)
         return 25 * over_pairs(F.mse_loss) + 125 * regulariser

@@ -45,7 +45,7 @@ def test_the_loss_is_the_formula_over_pairs_and_views(
         for j in range(i + 1, large + small)
     ]
     invariance = torch.stack(pairs).mean()
-    rdm_reg = model.rdm_reg(views, generator=model._generator(0))
+    rdm_reg = model.rdm_reg(views, generator=model.step_generator(0))
     torch.testing.assert_close(out["invariance"], invariance.detach())
     torch.testing.assert_close(out["rdm_reg"], rdm_reg.detach())
     wanted = 25 * invariance + 125 * rdm_reg + out["classifier"]

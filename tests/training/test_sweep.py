@@ -5,13 +5,18 @@ import json
 import runpy
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from hydra import compose, initialize
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.types import RunMode
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.runs.find import ResumePoint, claimed
@@ -170,16 +175,45 @@ def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
     assert not run.folder.path.exists()
 
 
-def test_other_ranks_make_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("solo_plugins.runs.find.rank_zero_only.rank", 1)
+@pytest.mark.parametrize(("rank", "made"), [(0, True), (1, False), (7, False)])
+def test_only_the_first_rank_makes_a_folder(
+    rank: int, made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", rank)
     with claimed(ResumePoint(RunFolder(tmp_path / "name"), None, finished=False)) as run:
-        assert not run.folder.path.exists()
+        assert run.folder.path.exists() is made
 
 
-def test_a_sweep_starts_no_processes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def in_a_job() -> Iterator[Callable[[RunMode], None]]:
+    """Return a function that lets this process be a job of hydra's in a mode."""
+    before = Singleton.get_state()
+
+    def enter(mode: RunMode) -> None:
+        with initialize(None, version_base="1.2"):
+            cfg = compose(return_hydra_config=True)
+        with open_dict(cfg):
+            cfg.hydra.mode = mode
+        HydraConfig.instance().set_config(cfg)
+
+    yield enter
+    Singleton.set_state(before)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("mode", [None, RunMode.RUN], ids=["no-job", "job"])
+def test_a_single_run_may_start_processes_of_its_own(
+    mode: RunMode | None, processes: int, in_a_job: Callable
+) -> None:
+    if mode is not None:
+        in_a_job(mode)
     assert not sweeping()
-    check_processes(2)
-    monkeypatch.setattr("solo_plugins.training.sweep.sweeping", lambda: True)
+    check_processes(processes)
+
+
+def test_a_sweep_starts_no_processes_of_its_own(in_a_job: Callable) -> None:
+    in_a_job(RunMode.MULTIRUN)
+    assert sweeping()
     check_processes(1)
     with pytest.raises(ConfigurationError, match=r"`devices` to be 1 .* but got 2 processes"):
         check_processes(2)
