@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from solo_plugins.args.hardware import resolve
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]
@@ -119,16 +118,6 @@ def test_a_wrong_setting_of_the_method_is_named(
     with pytest.raises(ConfigurationError, match=message):
         pretrain(cfg)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_missing_width_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"Expected `method_kwargs.proj_output_dim` to be"):
-        RectifiedLpJEPASettings.from_config({"proj_hidden_dim": 4})
-
-
-def test_an_unrectified_projector_against_a_rectified_target_is_a_warning() -> None:
-    with pytest.warns(UserWarning, match="projector_type` is 'mlp'.* will not be sparse"):
-        RectifiedLpJEPASettings(proj_hidden_dim=4, proj_output_dim=4, projector_type="mlp")
 
 
 @pytest.mark.parametrize("batch_size", [1, 5000])
