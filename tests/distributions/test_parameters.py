@@ -60,7 +60,8 @@ def test_a_share_that_cannot_be_is_refused(solve: object, share: float) -> None:
         solve(share, 1.0)  # type: ignore[operator]
 
 
-def test_no_global_generator_is_used() -> None:
+@pytest.mark.parametrize("solve", [mu_gn, mu_rgn])
+def test_no_global_generator_is_used(solve: Callable) -> None:
     state = torch.get_rng_state()
-    mu_rgn(0.05, 0.5)
+    solve(0.05, 0.5)
     assert torch.equal(state, torch.get_rng_state())

@@ -60,10 +60,10 @@ def test_what_is_counted_apart_is_counted_exactly(name: str, value: float) -> No
     assert _computed(_outputs())[name] == value
 
 
-def test_an_output_that_every_sample_has_is_always_on() -> None:
+@pytest.mark.parametrize("size", [1, 2], ids=["apart", "together"])
+def test_an_output_that_every_sample_has_is_always_on(size: int) -> None:
     z = torch.tensor([[1.0, 0.0, -2.0], [3.0, 0.0, 0.0]])
-    assert _computed(z)["always_on_outputs"] == pytest.approx(1 / 3)
-    assert _computed(*z.split(1))["always_on_outputs"] == pytest.approx(1 / 3)
+    assert _computed(*z.split(size))["always_on_outputs"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("zero", [0, 3], ids=["none", "three"])
@@ -81,11 +81,19 @@ def test_of_collapsed_outputs_l1_and_nhsic_are_nan_and_the_rank_is_zero() -> Non
     assert got["effective_rank"] == 0
 
 
-def test_sample_statistics_are_those_of_all_rows_if_these_fit() -> None:
-    z, got = _outputs(), _computed(_outputs())
-    assert got["effective_rank"] == pytest.approx(effective_rank(z).item())
-    assert got["marginal_distance"] == pytest.approx(marginal_distance(z, TARGET).item())
-    assert got["nhsic"] == pytest.approx(nhsic(z).item())
+@pytest.mark.parametrize(
+    ("name", "statistic"),
+    [
+        ("effective_rank", effective_rank),
+        ("marginal_distance", lambda z: marginal_distance(z, TARGET)),
+        ("nhsic", nhsic),
+    ],
+    ids=["rank", "distance", "nhsic"],
+)
+def test_sample_statistics_are_those_of_all_rows_if_these_fit(
+    name: str, statistic: Callable
+) -> None:
+    assert _computed(_outputs())[name] == pytest.approx(statistic(_outputs()).item())
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -114,11 +122,13 @@ def test_the_sample_is_spread_over_data_that_have_an_order(label: Tensor) -> Non
     assert (kept - 512 / len(kept)).abs().max() < 4
 
 
-def test_memory_is_bounded() -> None:
-    metric = OutputDiagnostics(2, sample_size=8)
+@pytest.mark.parametrize("size", [1, 5, 30])
+@pytest.mark.parametrize("sample_size", [1, 8])
+def test_memory_is_bounded(sample_size: int, size: int) -> None:
+    metric = OutputDiagnostics(2, sample_size=sample_size)
     for _ in range(20):
-        metric.update(torch.ones(5, 2))
-    assert sum(rows.numel() for rows in metric.sample) == 8 * 2
+        metric.update(torch.ones(size, 2))
+    assert sum(rows.numel() for rows in metric.sample) == sample_size * 2
 
 
 def test_global_generators_are_left_alone() -> None:
@@ -147,16 +157,16 @@ def test_reset_forgets_and_no_state_is_saved() -> None:
     assert metric.state_dict() == {}
 
 
-def test_outputs_that_are_not_finite_are_nan_and_no_error() -> None:
+@pytest.mark.parametrize("name", ["l1", "effective_rank", "marginal_distance", "nhsic"])
+def test_outputs_that_are_not_finite_are_nan_and_no_error(name: str) -> None:
     z = _outputs()
     z[3, 4] = float("nan")
-    got = _computed(z)
-    names = ("l1", "effective_rank", "marginal_distance", "nhsic")
-    assert np.isnan([got[name] for name in names]).all()
+    assert np.isnan(_computed(z)[name])
 
 
-def test_a_model_in_half_precision_counts_exactly() -> None:
-    metric = OutputDiagnostics(D, TARGET).to(torch.bfloat16)  # as Lightning's bf16-true does
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_counts_exactly(dtype: torch.dtype) -> None:
+    metric = OutputDiagnostics(D, TARGET).to(dtype)  # as Lightning's bf16-true does
     for batch in _outputs().split(16):
         metric.update(batch)
     # sums in bfloat16, which has 8 bits, would be off by a percent
