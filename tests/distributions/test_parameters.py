@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The location for a wanted share of active outputs, judged by scipy and by quadrature."""
+"""Scales, and locations for a wanted share of active outputs, by scipy, quadrature and paper."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,14 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from solo_plugins.distributions import mu_gn, mu_rgn, scaled_to_unit_rms, sigma_gn, sigma_rgn
+from solo_plugins.distributions import (
+    RectifiedGeneralizedGaussian,
+    mu_gn,
+    mu_rgn,
+    scaled_to_unit_rms,
+    sigma_gn,
+    sigma_rgn,
+)
 
 Law = Callable[[float, float, float], Any]
 SHARES = [1e-4, 0.02, 0.05, 0.5, 0.75, 0.999]
@@ -65,3 +72,48 @@ def test_no_global_generator_is_used(solve: Callable) -> None:
     state = torch.get_rng_state()
     solve(0.05, 0.5)
     assert torch.equal(state, torch.get_rng_state())
+
+
+# paper.md, section 1: computed with mpmath
+@pytest.mark.parametrize(
+    ("p", "published"), [(2, 1), (1, 0.707107), (0.75, 0.566148), (0.5, 0.365148), (0.25, 0.099252)]
+)
+def test_sigma_gn_is_the_published_one(p: float, published: float) -> None:
+    assert sigma_gn(p) == pytest.approx(published, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loc", "sigma", "active"),
+    [(1, 0.881, 0.839), (0, 1.155, 0.5), (-1, 1.496, 0.256), (-2, 1.813, 0.166), (-3, 2.104, 0.12)],
+)
+def test_sigma_rgn_is_the_published_one(loc: float, sigma: float, active: float) -> None:
+    assert sigma_rgn(1.0, loc) == pytest.approx(sigma, abs=5e-4)
+    dist = RectifiedGeneralizedGaussian(float(loc), sigma_rgn(1.0, loc), 1.0)
+    assert dist.active_probability.item() == pytest.approx(active, abs=1e-3)
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0])
+@pytest.mark.parametrize("loc", [-3.0, -1.0, -0.25, 0.0, 0.5, 3.0])
+def test_sigma_rgn_gives_unit_variance(p: float, loc: float) -> None:
+    parameters = torch.tensor([loc, sigma_rgn(p, loc), p], dtype=torch.float64)
+    dist = RectifiedGeneralizedGaussian(*parameters)
+    assert dist.variance.item() == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [sigma_gn, lambda p: sigma_rgn(p, 0.0)], ids=["gn", "rgn"])
+@pytest.mark.parametrize("p", [0.0, -1.0, math.inf, math.nan])
+def test_scales_refuse_a_bad_exponent(p: float, scale: Callable) -> None:
+    with pytest.raises(ValueError, match=f"Expected `p` to be positive and finite but got {p}"):
+        scale(p)
+
+
+@pytest.mark.parametrize("loc", [math.inf, -math.inf, math.nan])
+def test_sigma_rgn_refuses_an_infinite_location(loc: float) -> None:
+    with pytest.raises(ValueError, match=f"Expected `loc` to be finite but got {loc}"):
+        sigma_rgn(1.0, loc)
+
+
+@pytest.mark.parametrize("p", [0.05, 0.01])
+def test_a_small_exponent_does_not_overflow(p: float) -> None:
+    # at loc 0 the rectified variance is half the base's, less a mean that a small p sends to zero
+    assert sigma_rgn(p, 0.0) / sigma_gn(p) == pytest.approx(math.sqrt(2), rel=1e-2)
