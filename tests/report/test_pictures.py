@@ -19,17 +19,16 @@ from solo_plugins.report.rows import Row, group
 from solo_plugins.report.runs import read_run
 from solo_plugins.report.tradeoff import pareto, sparsity
 
-ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ("pareto.png", "sparsity.png", "outputs.png", "curves.png")
 
 
 @pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def program(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that runs main_report.py with a command line."""
 
     def start(*arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", ["main_report.py", *arguments])
-        runpy.run_path(str(ROOT / "main_report.py"), run_name="__main__")
+        runpy.run_path(str(root / "main_report.py"), run_name="__main__")
 
     return start
 

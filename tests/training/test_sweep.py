@@ -24,13 +24,12 @@ from solo_plugins.runs.folder import RunFolder
 from solo_plugins.training.pretrain import pretrain
 from solo_plugins.training.sweep import check_processes, sweeping
 
-ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., DictConfig]
 MU = "++method_kwargs.mean_shift_value"
 
 
 @pytest.fixture
-def command(make_cfg: Make, tmp_path: Path) -> Callable[..., list[str]]:
+def command(make_cfg: Make, root: Path, tmp_path: Path) -> Callable[..., list[str]]:
     """Return a function that makes the command line of a sweep of tiny runs."""
 
     def make(*overrides: str) -> list[str]:
@@ -45,7 +44,7 @@ def command(make_cfg: Make, tmp_path: Path) -> Callable[..., list[str]]:
         OmegaConf.save(cfg, tmp_path / "yaml" / "tiny.yaml")
         where = ["--config-path", str(tmp_path / "yaml"), "--config-name", "tiny"]
         quiet = ["hydra/hydra_logging=disabled", "hydra/job_logging=disabled"]
-        return [str(ROOT / "main_pretrain.py"), "-m", *where, *quiet, *overrides]
+        return [str(root / "main_pretrain.py"), "-m", *where, *quiet, *overrides]
 
     return make
 
