@@ -2,13 +2,16 @@
 """What the tests share: small configurations, and tables that are put back."""
 
 import os
+import pickle
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -38,17 +41,23 @@ _AUGMENTATION = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
 def augmentation() -> Callable[..., dict[str, Any]]:
     """Return a function that makes an entry of `augmentations`."""
     return lambda **changes: {**_AUGMENTATION, **changes}
 
 
-@pytest.fixture
-def make_cfg(tmp_path: Path) -> Callable[..., DictConfig]:
-    """Return a function that makes a small run on the digits, with changes by dotted key."""
+@pytest.fixture(scope="session")
+def cfg_below() -> Callable[..., DictConfig]:
+    """Return a function that makes a small run on the digits which leaves all below a folder."""
 
-    def make(method: str = "rectified_lpjepa", **changes: Any) -> DictConfig:
+    def make(folder: Path, method: str = "rectified_lpjepa", **changes: Any) -> DictConfig:
         cfg = OmegaConf.create(
             {
                 "name": "test",
@@ -59,7 +68,7 @@ def make_cfg(tmp_path: Path) -> Callable[..., DictConfig]:
                 "augmentations": [_AUGMENTATION],
                 "optimizer": {"name": "sgd", "batch_size": 16, "lr": 0.1, "weight_decay": 1e-4},
                 "scheduler": {"name": "warmup_cosine", "warmup_epochs": 1},
-                "checkpoint": {"enabled": True, "dir": str(tmp_path / "runs")},
+                "checkpoint": {"enabled": True, "dir": str(folder / "runs")},
                 "accelerator": "cpu",
                 "max_epochs": 2,
                 "limit_train_batches": 3,
@@ -77,6 +86,12 @@ def make_cfg(tmp_path: Path) -> Callable[..., DictConfig]:
         return cfg
 
     return make
+
+
+@pytest.fixture
+def make_cfg(cfg_below: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., DictConfig]:
+    """Return a function that makes a small run on the digits, with changes by dotted key."""
+    return partial(cfg_below, tmp_path)
 
 
 @pytest.fixture
@@ -108,6 +123,80 @@ def run_main() -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def gloo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+    """Return a function that runs a test file's function in processes, and lists their results.
+
+    It takes a function of a module, plain arguments for it and `world_size`. The results are those
+    of rank 0, 1, ...; a process that fails fails the test, with its traceback.
+    """
+
+    def run(function: Callable[..., Any], *arguments: Any, world_size: int = 2) -> list[Any]:
+        folder = tmp_path_factory.mktemp("gloo")
+        file, name = function.__code__.co_filename, function.__name__
+        job = {"file": file, "function": name, "arguments": arguments, "world_size": world_size}
+        (folder / "job.pickle").write_bytes(pickle.dumps(job))
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(root / "tests" / "gloo.py"), str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        ranks = (folder / f"{rank}.pickle" for rank in range(world_size))
+        return [pickle.loads(rank.read_bytes()) for rank in ranks]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def scipys_law() -> Callable[[float, float, float], Any]:
+    """Return a function that makes scipy's law of p, location and scale, before rectification."""
+    from scipy.stats import gennorm
+
+    # scipy's density is exp(-|x|^p): its scale carries our p^(1/p)
+    return lambda p, loc, scale: gennorm(p, loc=loc, scale=p ** (1 / p) * scale)
+
+
+@pytest.fixture(scope="session")
+def by_numpy() -> Callable[[np.ndarray], dict[str, float]]:
+    """Return a function that computes the diagnostics of outputs (N, D) by their definitions."""
+    from scipy.stats import entropy
+
+    def describe(z: np.ndarray) -> dict[str, float]:
+        z = z.astype(float)
+        rows = z[(z != 0).any(axis=1)]
+        sigma = np.linalg.svd(z - z.mean(axis=0), compute_uv=False)
+        return {
+            "l0": np.mean(z != 0),
+            "l1": np.mean((np.abs(rows).sum(1) / np.linalg.norm(rows, axis=1)) ** 2) / z.shape[1],
+            "dead_outputs": np.mean((z == 0).all(axis=0)),
+            "always_on_outputs": np.mean((z != 0).all(axis=0)),
+            "all_zero_rows": np.mean((z == 0).all(axis=1)),
+            # a dead output, or a wide sample's mean, leaves a singular value of rounding errors
+            "effective_rank": np.exp(entropy(sigma[sigma > 1e-9 * sigma[0]])),
+        }
+
+    return describe
+
+
+@pytest.fixture(scope="session")
+def killed_after() -> Callable[[int], Any]:
+    """Return a function that makes a callback which kills a run after so many of its steps."""
+    from lightning.pytorch import Callback
+
+    class Kill(Callback):
+        def __init__(self, steps: int) -> None:
+            self.steps = steps
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == self.steps:
+                raise RuntimeError("killed")
+
+    return Kill
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The baselines' YAMLs: fair, from solo-learn's own numbers, and training."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from solo_plugins.framework import METHODS
 from solo_plugins.training.pretrain import pretrain
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"cifar": "cifar100", "digits": "digits"}
 BASELINES = (
     *("barlow_twins", "byol", "dino", "lejepa", "lpjepa", "mocov2plus"),
@@ -36,10 +36,16 @@ SOLO = {
 over_baselines = pytest.mark.parametrize("method", BASELINES)
 
 
-def _compose(folder: str, method: str, *overrides: str) -> DictConfig:
-    path = ROOT / "scripts" / "pretrain" / folder
-    with initialize_config_dir(str(path), version_base="1.2"):
-        return compose(f"{method}_{FOLDERS[folder]}", overrides=list(overrides))
+@pytest.fixture
+def composed(root: Path) -> Callable[..., DictConfig]:
+    """Return a function that composes a method's YAML of a folder as hydra does."""
+
+    def make(folder: str, method: str, *overrides: str) -> DictConfig:
+        path = root / "scripts" / "pretrain" / folder
+        with initialize_config_dir(str(path), version_base="1.2"):
+            return compose(f"{method}_{FOLDERS[folder]}", overrides=list(overrides))
+
+    return make
 
 
 def _shared(cfg: DictConfig) -> dict[str, Any]:
@@ -49,35 +55,37 @@ def _shared(cfg: DictConfig) -> dict[str, Any]:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 @over_baselines
-def test_a_baseline_differs_from_ours_only_where_the_method_does(method: str, folder: str) -> None:
-    ours, theirs = _compose(folder, "rectified_lpjepa"), _compose(folder, method)
+def test_a_baseline_differs_from_ours_only_where_the_method_does(
+    method: str, folder: str, composed: Callable
+) -> None:
+    ours, theirs = composed(folder, "rectified_lpjepa"), composed(folder, method)
     assert _shared(theirs) == _shared(ours)
     assert theirs.optimizer.batch_size == ours.optimizer.batch_size
     assert theirs.method == method
 
 
 @over_baselines
-def test_all_baselines_have_the_same_optimizer_on_digits(method: str) -> None:
-    assert _compose("digits", method).optimizer == _compose("digits", "vicreg").optimizer
+def test_all_baselines_have_the_same_optimizer_on_digits(method: str, composed: Callable) -> None:
+    assert composed("digits", method).optimizer == composed("digits", "vicreg").optimizer
 
 
 @pytest.mark.parametrize("method", SOLO)
-def test_rates_on_cifar_are_solo_learns(method: str) -> None:
-    got = _compose("cifar", method).optimizer
+def test_rates_on_cifar_are_solo_learns(method: str, composed: Callable) -> None:
+    got = composed("cifar", method).optimizer
     assert (got.name, got.lr, got.classifier_lr, got.weight_decay) == SOLO[method]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("method", ["mocov2plus", "swav"])
-def test_a_queue_is_a_multiple_of_the_batch(method: str, folder: str) -> None:
-    cfg = _compose(folder, method)
+def test_a_queue_is_a_multiple_of_the_batch(method: str, folder: str, composed: Callable) -> None:
+    cfg = composed(folder, method)
     assert cfg.method_kwargs.queue_size % cfg.optimizer.batch_size == 0
 
 
 @pytest.mark.usefixtures("methods", "lightning_quiet")
 @over_baselines
 def test_a_baseline_trains_and_validates_on_digits(
-    method: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    method: str, composed: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     changes = {
         "max_epochs": 1,
@@ -90,7 +98,7 @@ def test_a_baseline_trains_and_validates_on_digits(
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    cfg = _compose("digits", method, *(f"++{key}={value}" for key, value in changes.items()))
+    cfg = composed("digits", method, *(f"++{key}={value}" for key, value in changes.items()))
     metrics = pretrain(cfg).metrics
     assert {"train_class_loss_epoch", "val_acc1", "val_knn_acc1"} <= set(metrics)
     sparse = hasattr(METHODS[method], "target_l0")

@@ -8,13 +8,11 @@ from types import ModuleType
 import pytest
 import torch
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "minimal.py"
-
 
 @pytest.fixture
-def minimal() -> ModuleType:
+def minimal(root: Path) -> ModuleType:
     """Load the example, which is no package."""
-    spec = importlib.util.spec_from_file_location("minimal", EXAMPLE)
+    spec = importlib.util.spec_from_file_location("minimal", root / "examples" / "minimal.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

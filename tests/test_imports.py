@@ -10,7 +10,7 @@ import pytest
 
 import solo_plugins
 
-PACKAGE = Path(__file__).resolve().parents[1] / "solo_plugins"
+PACKAGE = Path(solo_plugins.__file__).parent
 # From the bottom to the top: a room imports rooms of the lines above its own only.
 LAYERS = (
     ("errors", "distributed"),

@@ -9,20 +9,18 @@ from pathlib import Path
 
 import solo_plugins
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-def test_the_wheel_carries_configurations_and_plugin(tmp_path: Path) -> None:
+def test_the_wheel_carries_configurations_and_plugin(root: Path, tmp_path: Path) -> None:
     for name in ("solo_plugins", "hydra_plugins"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+        shutil.copytree(root / name, tmp_path / name)
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy(root / name, tmp_path)
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "."]
     subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     assert solo_plugins.__version__ in wheel.name
     names = set(zipfile.ZipFile(wheel).namelist())
-    blocks = (ROOT / "solo_plugins" / "configs").rglob("*.yaml")
-    assert {str(path.relative_to(ROOT)) for path in blocks} <= names
+    blocks = (root / "solo_plugins" / "configs").rglob("*.yaml")
+    assert {str(path.relative_to(root)) for path in blocks} <= names
     assert "hydra_plugins/solo_plugins_registration.py" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "examples/")) for name in names)

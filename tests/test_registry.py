@@ -58,9 +58,8 @@ _HIDE_SOLO = (
     "use",
     ["import solo_plugins; solo_plugins.register()", "import runpy; runpy.run_path('{main}')"],
 )
-def test_without_solo_learn_the_error_gives_both_install_commands(use: str) -> None:
-    main = Path(__file__).resolve().parents[1] / "main_pretrain.py"
-    code = _HIDE_SOLO + use.format(main=main)
+def test_without_solo_learn_the_error_gives_both_install_commands(use: str, root: Path) -> None:
+    code = _HIDE_SOLO + use.format(main=root / "main_pretrain.py")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
     )

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """A linear classifier on a frozen or fine-tuned network: what ``main_linear.py`` calls."""
 
-__all__ = ["LinearResult", "linear"]
+__all__ = ["LinearResult", "linear", "linear_model"]
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch import Callback, LightningModule, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
@@ -77,7 +78,7 @@ class ProjectorFeatures(nn.Module):
         return self.projector(self.backbone(X))
 
 
-def linear(cfg: DictConfig) -> LinearResult:
+def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResult:
     """Train a linear classifier on a pretrained network.
 
     Everything that can be wrong with a configuration is found before a file is written. The result
@@ -88,6 +89,7 @@ def linear(cfg: DictConfig) -> LinearResult:
 
     Args:
         cfg: the configuration as composed by hydra.
+        callbacks: more of Lightning's callbacks, called before the run's own.
 
     Returns:
         The accuracies, and where everything lies.
@@ -104,7 +106,7 @@ def linear(cfg: DictConfig) -> LinearResult:
         return _report(cfg, pretrained, run, run.folder.read_summary())
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
-    model = _model(cfg, pretrained)
+    model = linear_model(cfg, pretrained)
     data = LabelledDataModule(cfg, augment=not cfg.cache_features)
     data.check()
     if cfg.cache_features:
@@ -114,17 +116,27 @@ def linear(cfg: DictConfig) -> LinearResult:
         check_fits(model, run.checkpoint)
         say(f"Resuming from {run.checkpoint}.")
     with claimed(run) as run:
-        callbacks = [
+        every = [
+            *callbacks,
             RecordRun(run.folder, cfg),
             StopOnNonFinite(cfg.get("log_every_n_steps") or 50),
             LearningRateMonitor(logging_interval="step"),
             *checkpoint_callbacks(cfg, run),
         ]
-        metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=callbacks)
+        metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=every)
     return _report(cfg, pretrained, run, metrics)
 
 
-def _model(cfg: DictConfig, pretrained: Pretrained) -> LightningModule:
+def linear_model(cfg: DictConfig, pretrained: Pretrained) -> LightningModule:
+    """Build the classifier on the pretrained network that it is to be trained on.
+
+    Args:
+        cfg: the parsed configuration.
+        pretrained: the checkpoint.
+
+    Returns:
+        solo-learn's linear model, in training mode.
+    """
     wants_projector = cfg.features == "projector"
     method = build(pretrained, cfg, projector=wants_projector)
     backbone: Any = method.backbone

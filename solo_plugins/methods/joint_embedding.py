@@ -250,8 +250,15 @@ class JointEmbedding(BaseMethod):
         metrics = {f"{stage}_{_LOGGED.get(name, name)}": metrics[name] for name in metrics}
         self.log_dict(metrics, sync_dist=True)
 
-    def _generator(self, batch_idx: int) -> torch.Generator:
-        """Seed the step's draws, the same on all ranks and again when a run is resumed."""
+    def step_generator(self, batch_idx: int) -> torch.Generator:
+        """Seed the present step's draws, the same on all ranks and again when a run is resumed.
+
+        Args:
+            batch_idx: the number of the batch in its epoch.
+
+        Returns:
+            A generator of its own, on the model's device.
+        """
         seed = OmegaConf.select(self.cfg, "seed", default=5)  # solo-learn's default
         state = np.random.SeedSequence([seed, self.global_step, batch_idx])
         generator = torch.Generator(device=self.device)

@@ -104,7 +104,7 @@ class LeJEPA(JointEmbedding):
         outputs = torch.stack([view.float() for view in views])
         centre = outputs[: self.num_large_crops].mean(dim=0)
         invariance = (outputs - centre).square().mean()
-        sigreg = self.sigreg(views, generator=self._generator(batch_idx))
+        sigreg = self.sigreg(views, generator=self.step_generator(batch_idx))
         weight = self.settings.sigreg_weight
         loss = (1 - weight) * invariance + weight * sigreg
         return loss, {"invariance": invariance, "sigreg": sigreg}

@@ -2,29 +2,21 @@
 """The benchmark of active shares against what a run logs of the same images."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from solo_plugins.training.pretrain import pretrain
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
 
 
-def test_the_share_of_validation_images_is_the_logged_one(make_cfg: Callable) -> None:
+def test_the_share_of_validation_images_is_the_logged_one(
+    make_cfg: Callable, benchmark: Callable
+) -> None:
     whole = {"max_epochs": 1, "limit_val_batches": 1.0}
     result = pretrain(make_cfg(method_kwargs__target_active_fraction=0.3, **whole))
-    program = str(ROOT / "benchmarks" / "active_share.py")
-    done = subprocess.run(
-        [sys.executable, program, str(result.folder), "--images", "360"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = benchmark("active_share", str(result.folder), "--images", "360")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout.splitlines()[-1])["shares"].values()
     logged = json.loads((result.folder / "summary.json").read_text())

@@ -11,12 +11,18 @@ import pytest
 
 from solo_plugins.framework import release
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "releases.py"
 
-
-def _run(main: Path) -> subprocess.CompletedProcess:
+def _run(root: Path, main: Path) -> subprocess.CompletedProcess:
     small = ["++backbone.kwargs.channels=[8,8,8,8]", "++limit_val_batches=1"]
-    run = [str(BENCHMARK), "--main", str(main), "--epochs", "2", "--batches", "2"]
+    run = [
+        str(root / "benchmarks" / "releases.py"),
+        "--main",
+        str(main),
+        "--epochs",
+        "2",
+        "--batches",
+        "2",
+    ]
     return subprocess.run(
         [sys.executable, *run, "--overrides", *small],
         capture_output=True,
@@ -28,11 +34,11 @@ def _run(main: Path) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 @pytest.mark.skipif(release() != "main", reason="needs a clone of solo-learn's main branch")
-def test_losses_on_both_releases_are_the_same() -> None:
+def test_losses_on_both_releases_are_the_same(root: Path) -> None:
     spec = importlib.util.find_spec("solo")
     assert spec is not None
     assert spec.submodule_search_locations
-    done = _run(Path(spec.submodule_search_locations[0]).parent)
+    done = _run(root, Path(spec.submodule_search_locations[0]).parent)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])["max_relative_difference"]
     # The same operations in the same order; float32 sums may be split otherwise.
@@ -40,7 +46,7 @@ def test_losses_on_both_releases_are_the_same() -> None:
     assert max(value for losses in figures.values() for value in losses.values()) < 1e-5
 
 
-def test_a_folder_that_is_no_clone_of_main_is_refused(tmp_path: Path) -> None:
-    done = _run(tmp_path)
+def test_a_folder_that_is_no_clone_of_main_is_refused(root: Path, tmp_path: Path) -> None:
+    done = _run(root, tmp_path)
     assert done.returncode == 1
     assert "Expected --main to be a clone of solo-learn's main branch but got" in done.stderr

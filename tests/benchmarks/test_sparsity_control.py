@@ -3,24 +3,20 @@
 
 import json
 import runpy
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-ROOT = Path(__file__).resolve().parents[2]
-BENCHMARK = ROOT / "benchmarks" / "sparsity_control.py"
 SMALL = ["--steps", "3", "--batch", "16", "--dim", "16", "--projections", "8", "--workers", "1"]
 
 
-def test_it_prints_a_table_and_its_figures() -> None:
+def test_it_prints_a_table_and_its_figures(benchmark: Callable) -> None:
     grid = ["--targets", "0.1", "--p", "1", "--seeds", "2"]
-    run = subprocess.run(
-        [sys.executable, str(BENCHMARK), *grid, *SMALL], capture_output=True, text=True, check=False
-    )
+    run = benchmark("sparsity_control", *grid, *SMALL)
     assert run.returncode == 0, run.stderr
     *table, last = run.stdout.splitlines()
     assert [line.split()[2] for line in table] == ["variant", "paper", "ours"]
@@ -33,20 +29,21 @@ def test_it_prints_a_table_and_its_figures() -> None:
     assert figures["mean_abs_error"] >= abs(shares[1] - 0.1) - 1e-4
 
 
-def test_a_folder_without_the_data_is_named(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, str(BENCHMARK), "--data", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_folder_without_the_data_is_named(benchmark: Callable, tmp_path: Path) -> None:
+    run = benchmark("sparsity_control", "--data", str(tmp_path))
     assert run.returncode == 2
     assert f"`--data` to hold cifar-100-python but got {str(tmp_path)!r}" in run.stderr
 
 
-def test_ours_is_the_recommended_yaml() -> None:
-    ours = runpy.run_path(str(BENCHMARK))["VARIANTS"]["ours"]
-    path = ROOT / "scripts/pretrain/cifar/rectified_lpjepa_cifar100_calibrated.yaml"
+@pytest.fixture
+def names(root: Path) -> dict[str, Any]:
+    """Return what the benchmark's module defines."""
+    return runpy.run_path(str(root / "benchmarks" / "sparsity_control.py"))
+
+
+def test_ours_is_the_recommended_yaml(names: dict[str, Any], root: Path) -> None:
+    ours = names["VARIANTS"]["ours"]
+    path = root / "scripts/pretrain/cifar/rectified_lpjepa_cifar100_calibrated.yaml"
     given = OmegaConf.to_container(OmegaConf.load(path).method_kwargs)
     for name in ("mean_shift_value", "target_active_fraction"):
         given.pop(name)
@@ -54,8 +51,8 @@ def test_ours_is_the_recommended_yaml() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_views_differ_and_keep_their_shape(channels: int) -> None:
-    augment = runpy.run_path(str(BENCHMARK))["augment"]
+def test_views_differ_and_keep_their_shape(channels: int, names: dict[str, Any]) -> None:
+    augment = names["augment"]
     images = torch.rand(4, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     first, second = augment(images, generator), augment(images, generator)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
 from omegaconf import OmegaConf
 from sklearn.linear_model import LogisticRegression
 from torch import nn
@@ -20,9 +19,8 @@ from solo_plugins.args.evaluation import parse_linear_cfg
 from solo_plugins.data import LabelledDataModule
 from solo_plugins.data.labelled import train_transform
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.evaluation import linear as module
 from solo_plugins.evaluation.features import extract
-from solo_plugins.evaluation.linear import linear
+from solo_plugins.evaluation.linear import linear, linear_model
 from solo_plugins.evaluation.network import build
 from solo_plugins.framework import LinearModel
 
@@ -142,24 +140,15 @@ def test_a_frozen_network_keeps_every_bit_and_a_finetuned_one_does_not(
     assert result.path.name == f"{'finetuned' if finetune else 'linear'}-{features}.json"
 
 
-class _Stop(Callback):
-    def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-        if trainer.global_step == 3:
-            raise RuntimeError("killed")
-
-
 def test_a_killed_evaluation_resumes_bit_for_bit(
-    make_run: Make, linear_cfg: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_run: Make, linear_cfg: Make, killed_after: Callable, tmp_path: Path
 ) -> None:
     run = make_run()
     settings = {"auto_resume__enabled": True, "optimizer__name": "adamw", "mixup": 0.2}
     whole = linear(linear_cfg(run, checkpoint__dir=str(tmp_path / "whole"), **settings))
     cfg = linear_cfg(run, checkpoint__dir=str(tmp_path / "killed"), **settings)
-    callbacks = module.checkpoint_callbacks
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "checkpoint_callbacks", lambda *a: [*callbacks(*a), _Stop()])
-        with pytest.raises(RuntimeError, match="killed"):
-            linear(cfg)
+    with pytest.raises(RuntimeError, match="killed"):
+        linear(cfg, callbacks=[killed_after(3)])
     (killed,) = (tmp_path / "killed" / "linear").iterdir()
     assert _saved(killed)["epoch"] == 0
     resumed = linear(cfg)
@@ -213,19 +202,18 @@ def test_rates_follow_the_schedule(
 
 def _model(make_run: Make, linear_cfg: Make, **changes: Any) -> LinearModel:
     cfg, _, pretrained = parse_linear_cfg(linear_cfg(make_run(), **changes))
-    return module._model(cfg, pretrained)
+    return linear_model(cfg, pretrained)
 
 
-def test_labels_are_smoothed_in_training_only(make_run: Make, linear_cfg: Make) -> None:
-    model = _model(make_run, linear_cfg, label_smoothing=0.2)
+@pytest.mark.parametrize(("training", "smoothing"), [(True, 0.2), (False, 0.0)])
+def test_labels_are_smoothed_in_training_only(
+    training: bool, smoothing: float, make_run: Make, linear_cfg: Make
+) -> None:
+    model = _model(make_run, linear_cfg, label_smoothing=0.2).train(training)
     model.backbone.eval()
     batch = (torch.randn(8, 3, 16, 16), torch.arange(8))
-    logits = model(batch[0])["logits"]
-    wanted = F.cross_entropy(logits, batch[1], label_smoothing=0.2)
+    wanted = F.cross_entropy(model(batch[0])["logits"], batch[1], label_smoothing=smoothing)
     torch.testing.assert_close(model.shared_step(batch, 0)["loss"], wanted)
-    model.eval()
-    plain = F.cross_entropy(logits, batch[1])
-    torch.testing.assert_close(model.shared_step(batch, 0)["loss"], plain)
 
 
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])
@@ -236,9 +224,12 @@ def test_images_are_mixed_in_training_only(mix: str, make_run: Make, linear_cfg:
     assert model.eval().shared_step(batch, 0).keys() == {"batch_size", "loss", "acc1", "acc5"}
 
 
-def test_less_than_five_classes_have_a_top_five(make_run: Make, linear_cfg: Make) -> None:
+@pytest.mark.parametrize("num_classes", [2, 4, 5])
+def test_up_to_five_classes_are_all_in_the_top_five(
+    num_classes: int, make_run: Make, linear_cfg: Make
+) -> None:
     model = _model(make_run, linear_cfg).eval()
-    model.classifier = nn.Linear(32, 3)
+    model.classifier = nn.Linear(32, num_classes)
     out = model.shared_step((torch.randn(4, 3, 16, 16), torch.zeros(4, dtype=torch.long)), 0)
     assert float(out["acc5"]) == 100.0
 

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: MIT
 """VICReg and SimCLR in two gloo processes with different images against one with all of them."""
 
-import subprocess
-import sys
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,13 +21,12 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 
 
-def _step(path: Path, share: slice) -> tuple[Tensor, Tensor]:
+def _step(given: dict[str, Any], share: slice) -> tuple[Tensor, Tensor]:
     """Return loss and gradient of a step without BatchNorm, whose statistics are each process's."""
-    from solo_plugins import register
+    from solo_plugins.args.pretrain import parse_cfg
     from solo_plugins.framework import METHODS
 
-    register()
-    cfg: Any = OmegaConf.load(path)
+    cfg, _ = parse_cfg(OmegaConf.create(given))
     torch.manual_seed(0)
     model: Any = METHODS[cfg.method](cfg)
     model.backbone = nn.Sequential(nn.Flatten(), nn.Linear(12, model.features_dim))
@@ -45,44 +40,46 @@ def _step(path: Path, share: slice) -> tuple[Tensor, Tensor]:
     return loss.detach(), gradient
 
 
-def _process(rank: int, folder: Path) -> None:
-    method = f"file://{folder}/init"
-    dist.init_process_group("gloo", init_method=method, rank=rank, world_size=WORLD)
-    torch.set_num_threads(1)
-    share = slice(rank * N, (rank + 1) * N)
-    found = {path.stem: _step(path, share) for path in sorted(folder.glob("*.yaml"))}
-    torch.save(found, folder / f"{rank}.pt")
-    dist.destroy_process_group()
+def _process(configurations: dict[str, dict[str, Any]]) -> dict[str, tuple[Tensor, Tensor]]:
+    from solo_plugins import register
+
+    register()
+    share = slice(dist.get_rank() * N, (dist.get_rank() + 1) * N)
+    return {name: _step(given, share) for name, given in configurations.items()}
+
+
+@pytest.fixture(scope="module")
+def configurations(
+    cfg_below: Callable, augmentation: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
+    """Return the configuration of each case, in plain values."""
+
+    def make(method: str, kwargs: dict[str, Any], small: int) -> Any:
+        crops = [augmentation(num_crops=2)]
+        crops += [augmentation(num_crops=small, crop_size=16)] if small else []
+        widths = {"proj_hidden_dim": 8, "proj_output_dim": D}
+        changes = {"method_kwargs": widths | kwargs, "augmentations": crops}
+        changes["knn_eval__enabled"] = False
+        cfg = cfg_below(tmp_path_factory.mktemp("joined"), method, **changes)
+        return OmegaConf.to_container(cfg)
+
+    return {name: make(*case) for name, case in CASES.items()}
+
+
+@pytest.fixture(scope="module")
+def ranks(
+    gloo: Callable, configurations: dict[str, dict[str, Any]]
+) -> list[dict[str, tuple[Tensor, Tensor]]]:
+    return gloo(_process, configurations, world_size=WORLD)
 
 
 @pytest.mark.ddp
 @pytest.mark.usefixtures("methods")
+@pytest.mark.parametrize("name", CASES)
 def test_a_step_of_two_processes_is_that_of_the_joined_batch(
-    make_cfg: Callable, augmentation: Callable, tmp_path: Path
+    name: str, configurations: dict, ranks: list[dict[str, tuple[Tensor, Tensor]]]
 ) -> None:
-    from solo_plugins.args.pretrain import parse_cfg
-
-    for name, (method, kwargs, small) in CASES.items():
-        crops = [augmentation(num_crops=2)]
-        crops += [augmentation(num_crops=small, crop_size=16)] if small else []
-        widths = {"proj_hidden_dim": 8, "proj_output_dim": D}
-        cfg, _ = parse_cfg(make_cfg(method, method_kwargs=widths | kwargs, augmentations=crops))
-        cfg.knn_eval.enabled = False
-        OmegaConf.save(cfg, tmp_path / f"{name}.yaml")
-    ranks = [
-        subprocess.Popen([sys.executable, "-W", "ignore", __file__, str(rank), str(tmp_path)])
-        for rank in range(WORLD)
-    ]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0] * WORLD
-    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD)]
-    for name in CASES:
-        # Averaged over processes, as DDP does.
-        pairs = zip(*(steps[name] for steps in found), strict=True)
-        got = tuple(torch.stack(pair).mean(dim=0) for pair in pairs)
-        wanted = _step(tmp_path / f"{name}.yaml", slice(None))
-        torch.testing.assert_close(got, wanted, msg=lambda text, name=name: f"{name}: {text}")
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    _process(int(sys.argv[1]), Path(sys.argv[2]))
+    # averaged over processes, as DDP does
+    pairs = zip(*(steps[name] for steps in ranks), strict=True)
+    got = tuple(torch.stack(pair).mean(dim=0) for pair in pairs)
+    torch.testing.assert_close(got, _step(configurations[name], slice(None)))

@@ -52,10 +52,11 @@ def test_orthogonal_directions_are_orthogonal_in_blocks(num: int) -> None:
     torch.testing.assert_close(block @ block.T, torch.eye(len(block)), atol=1e-5, rtol=0)
 
 
-def test_orthogonal_directions_average_less_noisily() -> None:
+@pytest.mark.parametrize("dim", [2, 8, 31])
+def test_orthogonal_directions_average_less_noisily(dim: int) -> None:
     # sum_k (c_k . x)^2 is exact over a block of orthonormal directions
-    x = _features(1, 8)[0]
-    share = (orthogonal_directions(8, 8) @ x).square().sum() / x.square().sum()
+    x = _features(1, dim)[0]
+    share = (orthogonal_directions(dim, dim) @ x).square().sum() / x.square().sum()
     assert share.item() == pytest.approx(1, abs=1e-5)
 
 
@@ -70,11 +71,11 @@ def test_singular_directions_are_numpys(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(agreement, 1, atol=1e-4)
 
 
-def test_bottom_half_keeps_the_weaker_rows() -> None:
-    features = _features()
-    assert torch.equal(
-        singular_directions(features, bottom_half=True), singular_directions(features)[3:]
-    )
+@pytest.mark.parametrize(("shape", "kept"), [((12, 6), 3), ((12, 8), 4)], ids=str)
+def test_bottom_half_keeps_the_weaker_rows(shape: tuple[int, int], kept: int) -> None:
+    features = _features(*shape)
+    rows = singular_directions(features, bottom_half=True)
+    assert torch.equal(rows, singular_directions(features)[-kept:])
 
 
 def test_views_have_their_own_singular_rows_and_share_the_random_ones() -> None:

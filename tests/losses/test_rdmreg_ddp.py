@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Two gloo processes with different data against one process with the joined batch."""
+"""Gloo processes with different data against one process with the joined batch."""
 
-import subprocess
-import sys
-from pathlib import Path
+import re
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,19 +14,13 @@ from solo_plugins.distributions import RectifiedGeneralizedGaussian
 from solo_plugins.losses import DIRECTIONS, RDMReg, random_directions, sliced_wasserstein
 
 WORLD, N, D, K = 2, 8, 5, 15  # an odd number of projections: unequal shares
-
-
-def _model() -> nn.Linear:
-    torch.manual_seed(0)
-    return nn.Linear(3, D)
-
-
-def _batch() -> Tensor:
-    return torch.randn(2, WORLD * N, 3, generator=torch.Generator().manual_seed(1))
-
-
-def _outputs(model: nn.Module, batch: Tensor) -> Tensor:
-    return model(batch.flatten(0, 1)).unflatten(0, batch.shape[:2])
+KINDS = ("explicit", "random", "torch_svd_and_random")
+# the target's shape, the number of projections, and what two processes say of them
+REFUSED = {
+    "local-target": ((N, D), K, r"`target` to have shape \(16, 5\) .* 2 proc.* but got \(8, 5\)"),
+    "few-projections": ((2 * N, D), 1, "one of the `projections` for each of 2 proc.* but got 1"),
+}
+pytestmark = pytest.mark.ddp
 
 
 def _loss(kind: str, outputs: Tensor) -> Tensor:
@@ -39,34 +32,46 @@ def _loss(kind: str, outputs: Tensor) -> Tensor:
     return rdm_reg(outputs, generator=generator)
 
 
-def _process(rank: int, kind: str, folder: str) -> None:
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/init", rank=rank, world_size=WORLD
-    )
-    torch.set_num_threads(1)
-    model = DistributedDataParallel(_model())
-    loss = _loss(kind, _outputs(model, _batch()[:, rank * N : (rank + 1) * N]))
+def _step(kind: str, share: slice) -> tuple[Tensor, Tensor]:
+    """Return loss and gradient of a linear model on a share of the batch."""
+    torch.manual_seed(0)
+    linear = nn.Linear(3, D)
+    model = DistributedDataParallel(linear) if dist.is_initialized() else linear
+    batch = torch.randn(2, WORLD * N, 3, generator=torch.Generator().manual_seed(1))[:, share]
+    loss = _loss(kind, model(batch.flatten(0, 1)).unflatten(0, batch.shape[:2]))
     loss.backward()
-    torch.save((loss.detach(), model.module.weight.grad), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return loss.detach(), linear.weight.grad
 
 
-@pytest.mark.ddp
-@pytest.mark.parametrize("kind", ["explicit", "random", "torch_svd_and_random"])
-def test_two_processes_are_one_with_the_joined_batch(kind: str, tmp_path: Path) -> None:
-    ranks = [
-        subprocess.Popen([sys.executable, __file__, str(rank), kind, str(tmp_path)])
-        for rank in range(WORLD)
-    ]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0] * WORLD
-    model = _model()
-    wanted = _loss(kind, _outputs(model, _batch()))
-    wanted.backward()
-    for rank in range(WORLD):
-        value, gradient = torch.load(tmp_path / f"{rank}.pt")
-        torch.testing.assert_close(value, wanted.detach())
-        torch.testing.assert_close(gradient, model.weight.grad)
+def _refusal(target: tuple[int, int], num_projections: int, message: str) -> str:
+    with pytest.raises(ValueError, match=message) as error:
+        sliced_wasserstein(torch.ones(N, D), torch.ones(target), torch.ones(num_projections, D))
+    return str(error.value)
 
 
-if __name__ == "__main__":
-    _process(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+def _process() -> dict[str, tuple[Tensor, Tensor] | str]:
+    share = slice(dist.get_rank() * N, (dist.get_rank() + 1) * N)
+    steps = {kind: _step(kind, share) for kind in KINDS}
+    return {**steps, **{case: _refusal(*given) for case, given in REFUSED.items()}}
+
+
+@pytest.fixture(scope="module")
+def ranks(gloo: Callable) -> list[dict]:
+    """Start the processes once for all that is asked of them."""
+    return gloo(_process, world_size=WORLD)
+
+
+@pytest.mark.parametrize("rank", range(WORLD))
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_are_one_with_the_joined_batch(
+    kind: str, rank: int, ranks: list[dict]
+) -> None:
+    torch.testing.assert_close(ranks[rank][kind], _step(kind, slice(None)))
+
+
+@pytest.mark.parametrize("rank", range(WORLD))
+@pytest.mark.parametrize("case", REFUSED)
+def test_two_processes_need_a_joint_target_and_a_share_each(
+    case: str, rank: int, ranks: list[dict]
+) -> None:
+    assert re.search(REFUSED[case][2], ranks[rank][case])

@@ -46,8 +46,9 @@ def test_normal_samples_have_the_expected_statistic() -> None:
     assert got.item() == pytest.approx(1.0594, abs=0.064)
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
-    x = _samples(5, 2).requires_grad_()
+@pytest.mark.parametrize("shape", [(2, 1), (5, 2), (3, 7)], ids=str)
+def test_gradients_are_those_of_finite_differences(shape: tuple[int, int]) -> None:
+    x = _samples(*shape).requires_grad_()
     assert torch.autograd.gradcheck(epps_pulley, (x,))
 
 
@@ -58,8 +59,10 @@ def test_what_is_not_standard_normal_costs_more(change: str) -> None:
     assert SIGReg(128)([others[change]]) > 3 * SIGReg(128)([x])
 
 
-def test_views_and_directions_are_averaged() -> None:
-    views, c = [_samples(seed=0).float(), 2 * _samples(seed=1).float()], random_directions(8, K)
+@pytest.mark.parametrize("num_views", [1, 2, 3])
+def test_views_and_directions_are_averaged(num_views: int) -> None:
+    views = [(seed + 1) * _samples(seed=seed).float() for seed in range(num_views)]
+    c = random_directions(8, K)
     wanted = torch.stack([epps_pulley(view @ c.T).mean() for view in views]).mean()
     torch.testing.assert_close(SIGReg(8)(views, projections=c), wanted)
 

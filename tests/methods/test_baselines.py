@@ -12,8 +12,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn import functional as F
 
-from solo_plugins.args.pretrain import parse_cfg
-from solo_plugins.data import PretrainDataModule
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import simclr_loss, vicreg_loss
 from solo_plugins.methods.lejepa import LeJEPASettings
@@ -37,25 +35,11 @@ PAIRS = {
 SETTINGS = {"lejepa": {"num_projections": 16}, "lpjepa": {"num_projections": 16}}
 
 
-def _build(make_cfg: Make, method: str, **changes: Any) -> tuple[Any, list]:
-    from solo_plugins.framework import METHODS
-
-    given = make_cfg(method, performance={"disable_channel_last": True}, **changes)
-    given.backbone.kwargs = {"channels": [8, 16, 32, 64]}
-    given.method_kwargs.update(SETTINGS.get(method, {}))
-    cfg, _ = parse_cfg(given)
-    torch.manual_seed(0)
-    model = METHODS[method](cfg)
-    model.log_dict = lambda *_, **__: None  # Lightning logs within a Trainer only
-    model.log = lambda *_, **__: None
-    return model, next(iter(PretrainDataModule(cfg).train_dataloader()))
-
-
 def _wanted(model: Any, views: list[Tensor], crops: str) -> Tensor:
     def over_pairs(term: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         return torch.stack([term(views[i], views[j]) for i, j in PAIRS[crops]]).mean()
 
-    generator = model._generator(0)
+    generator = model.step_generator(0)
     if model.cfg.method == "lpjepa":
         regulariser = model.rdm_reg(views, generator=generator)
         return 25 * over_pairs(F.mse_loss) + 125 * regulariser
@@ -76,12 +60,12 @@ def _wanted(model: Any, views: list[Tensor], crops: str) -> Tensor:
     ],
 )
 def test_the_loss_is_the_formula_over_views(
-    method: str, crops: str, make_cfg: Make, augmentation: Callable
+    method: str, crops: str, model_and_batch: Callable, augmentation: Callable
 ) -> None:
     large, small = CROPS[crops]
     entries = [augmentation(num_crops=large)]
     entries += [augmentation(num_crops=small, crop_size=16)] if small else []
-    model, batch = _build(make_cfg, method, augmentations=entries)
+    model, batch = model_and_batch(method, SETTINGS.get(method), augmentations=entries)
     out = model.training_step(batch, 0)
     views = [model(crop)["z"] for crop in batch[1]]
     wanted = _wanted(model, views, crops) + out["classifier"]
@@ -96,17 +80,20 @@ def test_the_loss_is_the_formula_over_views(
     [("lejepa", False), ("lpjepa", False), ("ncl", True), ("nvicreg", True)],
 )
 def test_outputs_are_rectified_where_the_method_says_so(
-    method: str, rectified: bool, make_cfg: Make
+    method: str, rectified: bool, model_and_batch: Callable
 ) -> None:
-    model, batch = _build(make_cfg, method)
+    model, batch = model_and_batch(method, SETTINGS.get(method))
     assert bool((model(batch[1][0])["z"] >= 0).all()) is rectified
 
 
-def test_lpjepa_is_rectified_lpjepa_without_its_rectifications(make_cfg: Make) -> None:
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_lpjepa_is_rectified_lpjepa_without_its_rectifications(
+    p: float, model_and_batch: Callable
+) -> None:
+    settings = {"num_projections": 16, "lp_norm_parameter": p}
     dense = {"target_distribution": "lp_distribution", "projector_type": "mlp"}
-    widths = {"proj_hidden_dim": 32, "proj_output_dim": 16, "num_projections": 16}
-    model, batch = _build(make_cfg, "lpjepa")
-    same, _ = _build(make_cfg, "rectified_lpjepa", method_kwargs={**widths, **dense})
+    model, batch = model_and_batch("lpjepa", settings)
+    same, _ = model_and_batch("rectified_lpjepa", settings | dense)
     assert type(same) is RectifiedLpJEPA
     torch.testing.assert_close(model.training_step(batch, 0), same.training_step(batch, 0))
 

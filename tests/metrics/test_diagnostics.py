@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Diagnostics accumulated over batches and processes, against numpy on all rows at once."""
 
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,7 +17,9 @@ from solo_plugins.metrics import (
     nhsic,
 )
 
-N, D, WORLD = 120, 10, 2
+N, D = 120, 10
+# rows of each process: some more than others, some a lot
+SHARES = {2: [40, 80], 3: [16, 100, 4]}
 TARGET = Exponential(1.0)
 
 
@@ -40,22 +40,30 @@ def _computed(*batches: Tensor, sample_size: int = 1024) -> dict[str, float]:
     return {name: value.item() for name, value in metric.compute().items()}
 
 
-def test_counts_are_numpys() -> None:
-    z = _outputs()
-    got, array = _computed(z), z.double().numpy()
-    rows = array[(array != 0).any(1)]
-    assert got["l0"] == np.mean(array != 0)
-    l1 = (np.abs(rows).sum(1) / np.linalg.norm(rows, axis=1)) ** 2 / D
-    assert got["l1"] == pytest.approx(l1.mean(), rel=1e-6)  # rows are normed in float32
-    assert got["all_zero_rows"] == np.mean((array == 0).all(1)) == 5 / N
-    assert got["dead_outputs"] == 1 / D
-    assert got["always_on_outputs"] == 0  # the all-zero rows
+@pytest.mark.parametrize(
+    ("name", "rel"),
+    [
+        *((name, 1e-12) for name in ("l0", "dead_outputs", "always_on_outputs", "all_zero_rows")),
+        *((name, 1e-6) for name in ("l1", "effective_rank")),  # of rows in float32
+    ],
+)
+def test_diagnostics_are_numpys(name: str, rel: float, by_numpy: Callable) -> None:
+    wanted = by_numpy(_outputs().numpy())[name]
+    assert _computed(_outputs())[name] == pytest.approx(wanted, rel=rel)
 
 
-def test_an_output_that_every_sample_has_is_always_on() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("all_zero_rows", 5 / N), ("dead_outputs", 1 / D), ("always_on_outputs", 0)],
+)
+def test_what_is_counted_apart_is_counted_exactly(name: str, value: float) -> None:
+    assert _computed(_outputs())[name] == value
+
+
+@pytest.mark.parametrize("size", [1, 2], ids=["apart", "together"])
+def test_an_output_that_every_sample_has_is_always_on(size: int) -> None:
     z = torch.tensor([[1.0, 0.0, -2.0], [3.0, 0.0, 0.0]])
-    assert _computed(z)["always_on_outputs"] == pytest.approx(1 / 3)
-    assert _computed(*z.split(1))["always_on_outputs"] == pytest.approx(1 / 3)
+    assert _computed(*z.split(size))["always_on_outputs"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("zero", [0, 3], ids=["none", "three"])
@@ -73,11 +81,19 @@ def test_of_collapsed_outputs_l1_and_nhsic_are_nan_and_the_rank_is_zero() -> Non
     assert got["effective_rank"] == 0
 
 
-def test_sample_statistics_are_those_of_all_rows_if_these_fit() -> None:
-    z, got = _outputs(), _computed(_outputs())
-    assert got["effective_rank"] == pytest.approx(effective_rank(z).item())
-    assert got["marginal_distance"] == pytest.approx(marginal_distance(z, TARGET).item())
-    assert got["nhsic"] == pytest.approx(nhsic(z).item())
+@pytest.mark.parametrize(
+    ("name", "statistic"),
+    [
+        ("effective_rank", effective_rank),
+        ("marginal_distance", lambda z: marginal_distance(z, TARGET)),
+        ("nhsic", nhsic),
+    ],
+    ids=["rank", "distance", "nhsic"],
+)
+def test_sample_statistics_are_those_of_all_rows_if_these_fit(
+    name: str, statistic: Callable
+) -> None:
+    assert _computed(_outputs())[name] == pytest.approx(statistic(_outputs()).item())
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -106,11 +122,13 @@ def test_the_sample_is_spread_over_data_that_have_an_order(label: Tensor) -> Non
     assert (kept - 512 / len(kept)).abs().max() < 4
 
 
-def test_memory_is_bounded() -> None:
-    metric = OutputDiagnostics(2, sample_size=8)
+@pytest.mark.parametrize("size", [1, 5, 30])
+@pytest.mark.parametrize("sample_size", [1, 8])
+def test_memory_is_bounded(sample_size: int, size: int) -> None:
+    metric = OutputDiagnostics(2, sample_size=sample_size)
     for _ in range(20):
-        metric.update(torch.ones(5, 2))
-    assert sum(rows.numel() for rows in metric.sample) == 8 * 2
+        metric.update(torch.ones(size, 2))
+    assert sum(rows.numel() for rows in metric.sample) == sample_size * 2
 
 
 def test_global_generators_are_left_alone() -> None:
@@ -139,16 +157,16 @@ def test_reset_forgets_and_no_state_is_saved() -> None:
     assert metric.state_dict() == {}
 
 
-def test_outputs_that_are_not_finite_are_nan_and_no_error() -> None:
+@pytest.mark.parametrize("name", ["l1", "effective_rank", "marginal_distance", "nhsic"])
+def test_outputs_that_are_not_finite_are_nan_and_no_error(name: str) -> None:
     z = _outputs()
     z[3, 4] = float("nan")
-    got = _computed(z)
-    names = ("l1", "effective_rank", "marginal_distance", "nhsic")
-    assert np.isnan([got[name] for name in names]).all()
+    assert np.isnan(_computed(z)[name])
 
 
-def test_a_model_in_half_precision_counts_exactly() -> None:
-    metric = OutputDiagnostics(D, TARGET).to(torch.bfloat16)  # as Lightning's bf16-true does
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_counts_exactly(dtype: torch.dtype) -> None:
+    metric = OutputDiagnostics(D, TARGET).to(dtype)  # as Lightning's bf16-true does
     for batch in _outputs().split(16):
         metric.update(batch)
     # sums in bfloat16, which has 8 bits, would be off by a percent
@@ -173,31 +191,13 @@ def test_outputs_of_another_shape_are_refused(shape: tuple) -> None:
         OutputDiagnostics(5).update(torch.ones(shape))
 
 
-def _process(rank: int, folder: str) -> None:
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/init", rank=rank, world_size=WORLD
-    )
-    torch.set_num_threads(1)
-    metric = OutputDiagnostics(D, TARGET)
-    shares = _outputs().split([N // 3, N - N // 3])  # of different size
-    for batch in shares[rank].split(16):
-        metric.update(batch)
-    torch.save(metric.compute(), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+def _computed_by_a_process() -> dict[str, float]:
+    rows = _outputs().split(SHARES[dist.get_world_size()])[dist.get_rank()]
+    return _computed(*rows.split(16))
 
 
 @pytest.mark.ddp
-def test_two_processes_are_one_with_all_rows(tmp_path: Path) -> None:
-    ranks = [
-        subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)])
-        for rank in range(WORLD)
-    ]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0] * WORLD
-    wanted = _computed(_outputs())
-    for rank in range(WORLD):
-        got = torch.load(tmp_path / f"{rank}.pt")
-        assert {name: value.item() for name, value in got.items()} == pytest.approx(wanted)
-
-
-if __name__ == "__main__":
-    _process(int(sys.argv[1]), sys.argv[2])
+@pytest.mark.parametrize("world_size", SHARES)
+def test_processes_are_one_with_all_rows(world_size: int, gloo: Callable) -> None:
+    wanted = pytest.approx(_computed(_outputs()))
+    assert gloo(_computed_by_a_process, world_size=world_size) == [wanted] * world_size

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Sparsity at the ends of its range, and on a small table."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -16,18 +18,26 @@ METRICS = [all_zero_rows, dead_outputs, l0_sparsity, l1_sparsity]
 Z = torch.tensor([[0.0, 3.0, 0.0, 4.0], [0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 1.0]])
 
 
-def test_l0_is_the_share_of_non_zeros() -> None:
-    assert l0_sparsity(Z).item() == pytest.approx(5 / 12)
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        (l0_sparsity, 5 / 12),
+        # rows: (7 / 5)^2 / 4, left out for being zero, (3 / sqrt 3)^2 / 4
+        (l1_sparsity, (0.49 + 0.75) / 2),
+        (all_zero_rows, 1 / 3),
+        (dead_outputs, 1 / 4),
+    ],
+)
+def test_metrics_are_what_a_small_table_says(metric: Callable, value: float) -> None:
+    assert metric(Z).item() == pytest.approx(value)
 
 
-def test_l1_is_the_mean_ratio_of_norms_over_rows_that_are_not_zero() -> None:
-    # rows: (7 / 5)^2 / 4, left out, (3 / sqrt 3)^2 / 4
-    assert l1_sparsity(Z).item() == pytest.approx((0.49 + 0.75) / 2)
-
-
-def test_collapse_is_counted_by_rows_and_by_outputs() -> None:
-    assert all_zero_rows(Z).item() == pytest.approx(1 / 3)
-    assert dead_outputs(Z).item() == pytest.approx(1 / 4)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", [(1, 1), (40, 7), (7, 40)], ids=str)
+def test_metrics_are_numpys(metric: Callable, shape: tuple, by_numpy: Callable) -> None:
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(2)).relu()
+    name = metric.__name__.removesuffix("_sparsity")
+    assert metric(z).item() == pytest.approx(by_numpy(z.numpy())[name], rel=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e4])

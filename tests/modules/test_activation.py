@@ -15,10 +15,12 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def test_rep_relu_is_relu_with_gelus_gradient() -> None:
-    x = _draw(500).mul(3).requires_grad_()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(500,), (20, 7)], ids=str)
+def test_rep_relu_is_relu_with_gelus_gradient(shape: tuple, dtype: torch.dtype) -> None:
+    x = _draw(*shape).mul(3).to(dtype).requires_grad_()
     torch.testing.assert_close(rep_relu(x), x.relu(), rtol=0, atol=0)
-    weight = _draw(500, seed=1)
+    weight = _draw(*shape, seed=1).to(dtype)
     (got,) = torch.autograd.grad((rep_relu(x) * weight).sum(), x)
     (wanted,) = torch.autograd.grad((F.gelu(x) * weight).sum(), x)
     torch.testing.assert_close(got, wanted)
@@ -66,11 +68,12 @@ def test_every_sample_keeps_its_largest_outputs(floor: int) -> None:
     assert ((relu(a) > 0).sum(dim=1) >= floor).all()
 
 
-def test_the_floors_gradient_agrees_with_finite_differences() -> None:
-    relu = ThresholdedReLU(6, floor=2, standardize=True).eval()
+@pytest.mark.parametrize("floor", [1, 2, 4])
+def test_the_floors_gradient_agrees_with_finite_differences(floor: int) -> None:
+    relu = ThresholdedReLU(6, floor=floor, standardize=True).eval()
     relu.threshold.fill_(1.5)
     a = _draw(8, 6)
-    assert ((F.layer_norm(a, (6,)) > 1.5).sum(dim=1) < 2).any()
+    assert ((F.layer_norm(a, (6,)) > 1.5).sum(dim=1) < floor).any()
     assert torch.autograd.gradcheck(relu, a.requires_grad_())
 
 
@@ -80,11 +83,12 @@ def test_a_floor_that_cannot_be_is_refused(floor: int) -> None:
         ThresholdedReLU(4, floor=floor)
 
 
-def test_the_activation_can_be_another() -> None:
-    relu = ThresholdedReLU(3, activation=RepReLU())
+@pytest.mark.parametrize(("kind", "learns"), [(RepReLU, True), (nn.ReLU, False)])
+def test_the_activation_can_be_another(kind: type[nn.Module], learns: bool) -> None:
+    relu = ThresholdedReLU(3, activation=kind())
     x = torch.full((2, 3), -0.5, requires_grad=True)
     relu(x).sum().backward()
-    assert (x.grad != 0).all()
+    assert bool((x.grad != 0).all()) is learns
 
 
 @pytest.mark.parametrize("wanted", [0.02, 0.25, 0.9])
@@ -110,8 +114,9 @@ def test_a_dead_output_comes_back() -> None:
     assert 0 < float((relu.eval()(a)[:, 0] > 0).float().mean()) < 0.2
 
 
-def test_nothing_moves_in_evaluation() -> None:
-    relu = ThresholdedReLU(4).eval()
+@pytest.mark.parametrize("settings", [{}, {"floor": 2}, {"standardize": True}], ids=str)
+def test_nothing_moves_in_evaluation(settings: dict) -> None:
+    relu = ThresholdedReLU(4, **settings).eval()
     before = {name: value.clone() for name, value in relu.state_dict().items()}
     relu(torch.randn(8, 4) * 9)
     assert all(torch.equal(value, before[name]) for name, value in relu.state_dict().items())
@@ -124,12 +129,18 @@ def test_half_precision_is_compared_in_float32(dtype: torch.dtype) -> None:
         assert relu(torch.randn(8, 4).to(dtype)).dtype == torch.float32
 
 
-def test_an_empty_layer_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`num_outputs` to be positive but got 0"):
-        ThresholdedReLU(0)
+@pytest.mark.parametrize("num", [0, -3])
+def test_an_empty_layer_is_refused(num: int) -> None:
+    with pytest.raises(ValueError, match=f"`num_outputs` to be positive but got {num}"):
+        ThresholdedReLU(num)
 
 
-def test_the_layer_prints_its_settings() -> None:
-    assert "4, standardize=True, floor=0" in repr(
-        nn.Sequential(ThresholdedReLU(4, standardize=True))
-    )
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"standardize": True}, "4, standardize=True, floor=0"),
+        ({"floor": 3}, "4, standardize=False, floor=3"),
+    ],
+)
+def test_the_layer_prints_its_settings(settings: dict, shown: str) -> None:
+    assert shown in repr(nn.Sequential(ThresholdedReLU(4, **settings)))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from solo_plugins.report import write_report
@@ -18,17 +19,16 @@ from solo_plugins.report.rows import Row, group
 from solo_plugins.report.runs import read_run
 from solo_plugins.report.tradeoff import pareto, sparsity
 
-ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ("pareto.png", "sparsity.png", "outputs.png", "curves.png")
 
 
 @pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def program(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that runs main_report.py with a command line."""
 
     def start(*arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", ["main_report.py", *arguments])
-        runpy.run_path(str(ROOT / "main_report.py"), run_name="__main__")
+        runpy.run_path(str(root / "main_report.py"), run_name="__main__")
 
     return start
 
@@ -105,10 +105,7 @@ def test_other_data_is_another_table_with_pictures_of_its_own(
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
     """Collect the panels of pictures instead of writing them."""
     panels: list[Axes] = []
-    for module in ("tradeoff", "distributions"):
-        monkeypatch.setattr(
-            f"solo_plugins.report.{module}.save", lambda made, _: panels.extend(made.axes)
-        )
+    monkeypatch.setattr(Figure, "savefig", lambda made, *_, **__: panels.extend(made.axes))
     return panels
 
 

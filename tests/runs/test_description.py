@@ -2,11 +2,11 @@
 """What a run says of itself, and what is made of runs that were written before they did."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from scipy.stats import gennorm
 
 from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.runs.description import Description, TargetDescription
@@ -34,12 +34,14 @@ def test_a_description_is_read_as_it_was_written(rectified: bool, calibrated: bo
     ],
     ids=str,
 )
-def test_an_old_run_is_described_by_its_configuration(settings: dict[str, Any]) -> None:
+def test_an_old_run_is_described_by_its_configuration(
+    settings: dict[str, Any], scipys_law: Callable
+) -> None:
     kwargs = vars(RectifiedLpJEPASettings.from_config({**WIDTHS, **settings}))
     cfg = OmegaConf.create({"method": "rectified_lpjepa", "method_kwargs": kwargs})
     target = Description.from_summary({}, cfg).target
     assert target is not None
-    law = gennorm(target.p, loc=target.loc, scale=target.p ** (1 / target.p) * target.scale)
+    law = scipys_law(target.p, target.loc, target.scale)
     assert target.l0 == pytest.approx(law.sf(0), rel=1e-5)
     if "target_active_fraction" in settings:
         assert target.l0 == pytest.approx(settings["target_active_fraction"], rel=1e-5)

@@ -73,19 +73,6 @@ def test_the_printed_target_is_the_closed_form(
     assert "Checkpoint: " in printed
 
 
-class _Stop(Callback):
-    """Kills a run in the middle of an epoch."""
-
-    def __init__(self, epoch: int, batch: int) -> None:
-        self.at = (epoch, batch)
-
-    def on_train_batch_end(
-        self, trainer: Any, module: Any, outputs: Any, batch: Any, i: int
-    ) -> None:
-        if (trainer.current_epoch, i) == self.at:
-            raise RuntimeError("killed")
-
-
 _CONTROLS = {"sparsity_warmup": 0.7, "threshold_rate": 0.1}
 
 
@@ -96,6 +83,7 @@ def test_a_killed_run_resumes_bit_for_bit(
     num_workers: int,
     controls: dict,
     make_cfg: Make,
+    killed_after: Callable,
     tmp_path: Path,
 ) -> None:
     settings = {
@@ -111,7 +99,7 @@ def test_a_killed_run_resumes_bit_for_bit(
     whole = pretrain(make_cfg(checkpoint__dir=str(tmp_path / "whole"), **settings))
     cfg = make_cfg(checkpoint__dir=str(tmp_path / "killed"), **settings)
     with pytest.raises(RuntimeError, match="killed"):
-        pretrain(cfg, callbacks=[_Stop(1, 1)])
+        pretrain(cfg, callbacks=[killed_after(5)])
     (killed,) = (tmp_path / "killed" / "rectified_lpjepa").iterdir()
     assert _weights(killed / "last.ckpt")["epoch"] == 0
     resumed = pretrain(cfg)

@@ -4,28 +4,28 @@
 import json
 import runpy
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from hydra import compose, initialize
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.runs.find import ResumePoint, claimed
-from solo_plugins.runs.folder import RunFolder
 from solo_plugins.training.pretrain import pretrain
 from solo_plugins.training.sweep import check_processes, sweeping
 
-ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., DictConfig]
 MU = "++method_kwargs.mean_shift_value"
 
 
 @pytest.fixture
-def command(make_cfg: Make, tmp_path: Path) -> Callable[..., list[str]]:
+def command(make_cfg: Make, root: Path, tmp_path: Path) -> Callable[..., list[str]]:
     """Return a function that makes the command line of a sweep of tiny runs."""
 
     def make(*overrides: str) -> list[str]:
@@ -40,7 +40,7 @@ def command(make_cfg: Make, tmp_path: Path) -> Callable[..., list[str]]:
         OmegaConf.save(cfg, tmp_path / "yaml" / "tiny.yaml")
         where = ["--config-path", str(tmp_path / "yaml"), "--config-name", "tiny"]
         quiet = ["hydra/hydra_logging=disabled", "hydra/job_logging=disabled"]
-        return [str(ROOT / "main_pretrain.py"), "-m", *where, *quiet, *overrides]
+        return [str(root / "main_pretrain.py"), "-m", *where, *quiet, *overrides]
 
     return make
 
@@ -144,42 +144,36 @@ def test_submitit_runs_jobs_side_by_side(
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["trained_models"]
 
 
-def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
-    run, got = ResumePoint(RunFolder(tmp_path / "method" / "name"), None, finished=False), []
-    start, end = threading.Barrier(8), threading.Barrier(8)
+@pytest.fixture
+def in_a_job() -> Iterator[Callable[[RunMode], None]]:
+    """Return a function that lets this process be a job of hydra's in a mode."""
+    before = Singleton.get_state()
 
-    def claim() -> None:
-        start.wait()
-        with claimed(run) as mine:
-            end.wait()  # an empty folder is given back
-            got.append(mine.folder.path.name)
-            (mine.folder.path / "config.yaml").touch()
+    def enter(mode: RunMode) -> None:
+        with initialize(None, version_base="1.2"):
+            cfg = compose(return_hydra_config=True)
+        with open_dict(cfg):
+            cfg.hydra.mode = mode
+        HydraConfig.instance().set_config(cfg)
 
-    threads = [threading.Thread(target=claim) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(got) == ["name", *(f"name-{number}" for number in range(2, 9))]
+    yield enter
+    Singleton.set_state(before)
 
 
-def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
-    run = ResumePoint(RunFolder(tmp_path / "name"), None, finished=False)
-    with pytest.raises(RuntimeError, match="before the first file"), claimed(run):
-        raise RuntimeError("before the first file")
-    assert not run.folder.path.exists()
-
-
-def test_other_ranks_make_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("solo_plugins.runs.find.rank_zero_only.rank", 1)
-    with claimed(ResumePoint(RunFolder(tmp_path / "name"), None, finished=False)) as run:
-        assert not run.folder.path.exists()
-
-
-def test_a_sweep_starts_no_processes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("mode", [None, RunMode.RUN], ids=["no-job", "job"])
+def test_a_single_run_may_start_processes_of_its_own(
+    mode: RunMode | None, processes: int, in_a_job: Callable
+) -> None:
+    if mode is not None:
+        in_a_job(mode)
     assert not sweeping()
-    check_processes(2)
-    monkeypatch.setattr("solo_plugins.training.sweep.sweeping", lambda: True)
+    check_processes(processes)
+
+
+def test_a_sweep_starts_no_processes_of_its_own(in_a_job: Callable) -> None:
+    in_a_job(RunMode.MULTIRUN)
+    assert sweeping()
     check_processes(1)
     with pytest.raises(ConfigurationError, match=r"`devices` to be 1 .* but got 2 processes"):
         check_processes(2)

@@ -120,7 +120,7 @@ class RectifiedLpJEPA(JointEmbedding):
             views,
             num_large=num_large,
             progress=progress,
-            generator=self._generator(batch_idx),
+            generator=self.step_generator(batch_idx),
         )
         if self.settings.controlled:
             self.criterion.control(

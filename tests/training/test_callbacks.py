@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
 from omegaconf import DictConfig
 from torch import nn
 
@@ -22,12 +21,6 @@ _WIDTHS = {"proj_hidden_dim": 16, "proj_output_dim": 8}
 _QUEUE = {"queue_size": 64, "num_prototypes": 16, "temperature": 0.1, "epoch_queue_starts": 0}
 # main starts again with its first tau
 _ON_PYPI = pytest.mark.skipif(release() == "main", reason="main leaves tau out of checkpoints")
-
-
-class _Stop(Callback):
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == 4:
-            raise RuntimeError("killed")
 
 
 def _weights(result: PretrainResult) -> dict[str, Any]:
@@ -45,7 +38,7 @@ def _weights(result: PretrainResult) -> dict[str, Any]:
     ids=["swav", "simsiam", "byol", "dino"],
 )
 def test_a_killed_baseline_resumes_bit_for_bit(
-    method: str, kwargs: dict, make_cfg: Make, tmp_path: Path
+    method: str, kwargs: dict, make_cfg: Make, killed_after: Callable, tmp_path: Path
 ) -> None:
     def cfg(folder: str) -> DictConfig:
         settings = {"auto_resume__enabled": True, "checkpoint__dir": str(tmp_path / folder)}
@@ -53,7 +46,7 @@ def test_a_killed_baseline_resumes_bit_for_bit(
 
     whole = pretrain(cfg("whole"))
     with pytest.raises(RuntimeError, match="killed"):
-        pretrain(cfg("killed"), callbacks=[_Stop()])
+        pretrain(cfg("killed"), callbacks=[killed_after(4)])
     resumed = pretrain(cfg("killed"))
     wanted, got = _weights(whole), _weights(resumed)
     assert wanted.keys() == got.keys()

@@ -79,18 +79,21 @@ def test_the_newest_checkpoint_counts_where_none_is_the_last(make_run: Make) -> 
     assert find_pretrained(run).checkpoint.name == "test-offline-1a2b-ep=9.ckpt"
 
 
-def test_weights_of_old_releases_are_renamed(make_run: Make, linear_cfg: Make) -> None:
-    run = make_run()
-    saved = _weights(run)
-    _write(run, {name.replace("backbone.", "encoder."): saved[name] for name in saved})
-    loaded = _build(run, linear_cfg).state_dict()
-    assert torch.equal(loaded["backbone.conv1.0.weight"], saved["backbone.conv1.0.weight"])
+def _of_an_old_release(weights: dict) -> dict:
+    return {name.replace("backbone.", "encoder."): weights[name] for name in weights}
 
 
-def test_classifiers_of_another_data_set_do_not_matter(make_run: Make, linear_cfg: Make) -> None:
+def _of_other_data(weights: dict) -> dict:
+    return {**weights, "classifier.weight": torch.zeros(3, 3), "extra": torch.zeros(1)}
+
+
+@pytest.mark.parametrize("change", [_of_an_old_release, _of_other_data])
+def test_weights_that_are_there_by_another_name_or_with_others_are_loaded(
+    change: Callable, make_run: Make, linear_cfg: Make
+) -> None:
     run = make_run()
     saved = _weights(run)
-    _write(run, {**saved, "classifier.weight": torch.zeros(3, 3), "extra": torch.zeros(1)})
+    _write(run, change(saved))
     loaded = _build(run, linear_cfg).state_dict()
     assert torch.equal(loaded["backbone.conv1.0.weight"], saved["backbone.conv1.0.weight"])
 

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+"""The benchmarks as programs."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def benchmark(
+    root: Path, run_main: Callable[..., subprocess.CompletedProcess]
+) -> Callable[..., subprocess.CompletedProcess]:
+    """Return a function that runs a benchmark by its name, with a command line."""
+    return lambda name, *args: run_main(str(root / "benchmarks" / f"{name}.py"), *args)
