@@ -3,4 +3,4 @@
 
 __all__ = ["write_report"]
 
-from solo_plugins.report.report import write_report
+from solo_plugins.report.document import write_report

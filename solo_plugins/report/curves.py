@@ -3,14 +3,16 @@
 
 __all__ = ["Curves", "read_curves"]
 
-import csv
-from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
-from solo_plugins.report.find import LeftOut
+import pandas as pd
+
+from solo_plugins.report.search import LeftOut
 from solo_plugins.runs.folder import RunFolder
 
-# By quantity, the value of every epoch that logged one; epochs count from 0.
-Curves = dict[str, dict[int, float]]
+# By quantity, the values with the epochs that logged one as index; epochs count from 0.
+Curves = dict[str, pd.Series]
 
 _QUANTITIES = {
     "knn": ("val_knn_acc1",),
@@ -30,32 +32,32 @@ def read_curves(folder: RunFolder, loss: str) -> tuple[Curves, list[LeftOut]]:
         The curves, with the later value of an epoch that was logged twice, and the logs that cannot
         be read. A quantity that was never logged is missing.
     """
-    quantities = {**_QUANTITIES, "loss": (loss,)}
-    names = [name for choices in quantities.values() for name in choices]
-    columns: Curves = {}
-    notes = []
+    # Lightning adds `_epoch` to the name of an epoch's mean where single steps are logged too.
+    choices = {
+        quantity: [name + suffix for name in names for suffix in ("_epoch", "")]
+        for quantity, names in {**_QUANTITIES, "loss": (loss,)}.items()
+    }
+    logs, notes = [], []
     for path in folder.logs():
         try:
-            with path.open(newline="") as file:
-                _add(columns, csv.DictReader(file, strict=True), names)
-        except (OSError, ValueError, csv.Error) as error:
+            logs.append(_read_log(path, {"epoch"}.union(*choices.values())))
+        except (OSError, ValueError) as error:
             notes.append(LeftOut(str(path), f"cannot be used: {error}"))
-    curves = {}
-    for quantity, choices in quantities.items():
-        logged = [columns[name] for name in choices if columns.get(name)]
-        if logged:
-            curves[quantity] = dict(sorted(logged[0].items()))
-    return curves, notes
+    if not logs:
+        return {}, notes
+    logged = pd.concat(logs).drop_duplicates(["variable", "epoch"], keep="last")
+    columns = dict(list(logged.set_index("epoch").sort_index().groupby("variable")["value"]))
+    curves = {
+        quantity: next((columns[name] for name in names if name in columns), None)
+        for quantity, names in choices.items()
+    }
+    return {name: curve for name, curve in curves.items() if curve is not None}, notes
 
 
-def _add(columns: Curves, rows: csv.DictReader, names: Iterable[str]) -> None:
-    if "epoch" not in (rows.fieldnames or ()):
+def _read_log(path: Path, names: set[str]) -> pd.DataFrame:
+    # As text, a logged NaN differs from an empty cell.
+    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+    log = pd.read_csv(path, usecols=names.__contains__, **options)
+    if "epoch" not in log:
         raise ValueError("there is no column `epoch`")
-    for row in rows:
-        if not row["epoch"]:
-            continue
-        for name in names:
-            # Lightning's name of an epoch's mean, where single steps are logged too
-            value = row.get(f"{name}_epoch") or row.get(name)
-            if value:
-                columns.setdefault(name, {})[int(row["epoch"])] = float(value)
+    return log.melt("epoch").dropna().astype({"epoch": int, "value": float})

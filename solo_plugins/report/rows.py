@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Rows of the table: runs that differ in nothing but their seed are one."""
+"""Rows of the table: runs that differ in nothing but their seed are one row."""
 
-__all__ = ["Mean", "Row", "differences", "group"]
+__all__ = ["Mean", "Row", "group"]
 
 import math
 import re
-import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from solo_plugins.report.curves import Curves
-from solo_plugins.report.find import LeftOut
-from solo_plugins.report.runs import Run, canonical
-from solo_plugins.runs.description import TargetDescription
-from solo_plugins.runs.find import compared
+import pandas as pd
 
-# Of values that were measured in several ways the first way is shown, never a mixture.
+from solo_plugins.report.read import Number, RunRecord
+from solo_plugins.report.search import LeftOut
+from solo_plugins.runs.description import TargetDescription
+
+# Of values that were measured in several ways the first of these is shown, never a mixture.
 _MARKS = ("", "fine-tuned", "online", "unreadable")
 
 
@@ -25,16 +24,16 @@ class Mean(NamedTuple):
     """A value over seeds.
 
     Args:
-        value: the mean, in the unit of the values.
-        std: the sample standard deviation (n - 1), None of a single value.
-        n: how many seeds have it.
-        mark: how it was measured, see :class:`~solo_plugins.report.runs.Number`.
+        value: the mean, in the unit of the values; NaN if one of them is.
+        std: the sample standard deviation (n - 1), NaN of a single value.
+        n: how many seeds have it; 0 if it was not measured.
+        mark: how it was measured, see :class:`~solo_plugins.report.read.Number`.
     """
 
-    value: float
-    std: float | None
-    n: int
-    mark: str
+    value: float = math.nan
+    std: float = math.nan
+    n: int = 0
+    mark: str = ""
 
 
 @dataclass
@@ -43,16 +42,19 @@ class Row:
 
     Args:
         runs: at least one, by seed.
-        label: what tells this row from the others of its section, short enough for a legend.
+        label: a text that only this row of its section has, short enough for a legend.
         differs: settings in which it differs from rows that would look the same, or empty.
+        series: what it is called together with the rows that differ from it in the location of
+            their target only; the label if it has no target.
     """
 
-    runs: list[Run]
+    runs: list[RunRecord]
     label: str = ""
     differs: str = ""
+    series: str = ""
 
     @property
-    def first(self) -> Run:
+    def first(self) -> RunRecord:
         """The run of the lowest seed."""
         return self.runs[0]
 
@@ -63,36 +65,29 @@ class Row:
 
     @property
     def section(self) -> tuple[str, str]:
-        """Data set and backbone: what rows are compared within."""
+        """Data set and backbone: only rows that share them are compared."""
         return self.first.cfg.data.dataset, self.first.cfg.backbone.name
 
-    def mean(self, column: str) -> Mean | None:
+    def mean(self, column: str) -> Mean:
         """Average a measured value over seeds.
 
         Args:
             column: its name.
 
         Returns:
-            Mean and deviation of those seeds that have it in the best way of measuring it that any
-            has, or None if it was not measured. NaN or infinity among them makes the mean NaN.
+            Mean and deviation of the seeds that have it, measured in the best way that any has.
         """
-        numbers = [run.numbers[column] for run in self.runs if column in run.numbers]
+        found = [run.numbers[column] for run in self.runs if column in run.numbers]
+        numbers = pd.DataFrame(found, columns=list(Number._fields))
         for mark in _MARKS:
-            values = [number.value for number in numbers if number.mark == mark]
-            if values:
-                return _mean(values, mark)
-        return None
-
-    def curves(self) -> Curves:
-        """Return the logged curves, averaged over the seeds that have an epoch."""
-        return {
-            name: _average([run.curves[name] for run in self.runs if name in run.curves])
-            for name in ("loss", "knn", "linear", "l0")
-            if any(name in run.curves for run in self.runs)
-        }
+            values = numbers["value"][numbers["mark"] == mark]
+            if len(values):
+                std = values.std(skipna=False)
+                return Mean(values.mean(skipna=False), std, len(values), mark)
+        return Mean()
 
 
-def group(runs: Iterable[Run]) -> tuple[list[Row], list[LeftOut]]:
+def group(runs: Iterable[RunRecord]) -> tuple[list[Row], list[LeftOut]]:
     """Make rows of runs.
 
     Args:
@@ -103,59 +98,23 @@ def group(runs: Iterable[Run]) -> tuple[list[Row], list[LeftOut]]:
         repeat another one of the same configuration and seed: the last of these is shown, by the
         time in the folder's name, so that it does not count twice.
     """
-    groups: dict[str, dict[Any, Run]] = defaultdict(dict)
-    left_out = []
-    for run in sorted(runs, key=lambda run: (_stamp(run), str(run.folder))):
-        seeds = groups[run.identity("seed")]
-        if run.cfg.seed in seeds:
-            repeated = seeds[run.cfg.seed].folder
-            reason = f"same configuration and seed as {run.folder}, which is later"
-            left_out.append(LeftOut(str(repeated), reason))
-        seeds[run.cfg.seed] = run
-    rows = [Row(sorted(seeds.values(), key=lambda r: r.cfg.seed)) for seeds in groups.values()]
+    ordered = sorted(runs, key=lambda run: (_stamp(run), str(run.folder)))
+    keys = [(run.identity("seed"), run.cfg.seed) for run in ordered]
+    frame = pd.DataFrame(keys, columns=["identity", "seed"]).assign(run=ordered)
+    rows, left_out = [], []
+    for _, same in frame.groupby("identity", sort=False):
+        latest = same.drop_duplicates("seed", keep="last").set_index("seed")["run"]
+        rows.append(Row(list(latest.sort_index())))
+        for run in set(same["run"]) - set(latest):
+            reason = f"same configuration and seed as {latest[run.cfg.seed].folder}, which is later"
+            left_out.append(LeftOut(str(run.folder), reason))
     rows.sort(key=_order)
     _label(rows)
-    return rows, left_out
+    _name_series(rows)
+    return rows, sorted(left_out)
 
 
-def differences(rows: Sequence[Row], *but: str) -> list[str]:
-    """Name what tells rows apart: what a person looks for first, and no more than a legend holds.
-
-    Args:
-        rows: at least two.
-        but: dotted keys that are left out.
-
-    Returns:
-        For each row at most two settings, with dots behind them if there are more.
-    """
-    settings = [_flat(row.first) for row in rows]
-    keys = {key for one in settings for key in one if not key.startswith("enable_")} - set(but)
-    differ = [key for key in keys if len({canonical(one.get(key)) for one in settings}) > 1]
-    differ.sort(key=lambda key: (key != "max_epochs", not key.startswith("method_kwargs."), key))
-    more = ["..."] if len(differ) > 2 else []
-    shown = [(key.rpartition(".")[2], key) for key in differ[:2]]
-    return [
-        ", ".join([*(f"{name}={_short(one.get(key))}" for name, key in shown), *more])
-        for one in settings
-    ]
-
-
-def _mean(values: list[float], mark: str) -> Mean:
-    if not all(map(math.isfinite, values)):
-        return Mean(math.nan, None, len(values), mark)
-    std = statistics.stdev(values) if len(values) > 1 else None
-    return Mean(statistics.fmean(values), std, len(values), mark)
-
-
-def _average(curves: list[dict[int, float]]) -> dict[int, float]:
-    epochs = sorted({epoch for curve in curves for epoch in curve})
-    return {
-        epoch: statistics.fmean(curve[epoch] for curve in curves if epoch in curve)
-        for epoch in epochs
-    }
-
-
-def _stamp(run: Run) -> str:
+def _stamp(run: RunRecord) -> str:
     found = re.search(r"(\d{8}-\d{6})(?:-(\d+))?$", run.folder.name)
     return f"{found[1]}-{int(found[2] or 1):06}" if found else ""
 
@@ -167,23 +126,72 @@ def _order(row: Row) -> tuple:
 
 
 def _label(rows: list[Row]) -> None:
+    """Give every row of a section a label of its own."""
     for row in rows:
         row.label = row.first.description.label
     for same in _alike(rows, lambda row: (row.section, row.label, row.first.cfg.name)):
-        for row, differs in zip(same, differences(same), strict=True):
+        for row, differs in zip(same, _differences(same), strict=True):
             row.differs = differs
     for same in _alike(rows, lambda row: (row.section, row.label)):
-        names = len({row.first.cfg.name for row in same}) > 1
+        names = [str(row.first.cfg.name) for row in same]
+        names = names if len(set(names)) > 1 else [""] * len(same)
+        details = zip(names, (row.differs for row in same), strict=True)
+        suffixes = _suffixes([", ".join(filter(None, detail)) for detail in details])
+        for row, suffix in zip(same, suffixes, strict=True):
+            row.label += suffix
+
+
+def _name_series(rows: list[Row]) -> None:
+    """Give every series of a section a name of its own."""
+    for row in rows:
+        row.series = str(row.first.description.series) if row.target else row.label
+    for same in _alike(rows, lambda row: (row.section, row.series)):
+        shifts = {key for row in same if row.target for key in row.target.location_settings}
+        series: dict[str, list[Row]] = defaultdict(list)
         for row in same:
-            extra = [str(row.first.cfg.name)] if names else []
-            details = ", ".join(filter(None, [*extra, row.differs]))
-            row.label = f"{row.label} ({details})" if details else row.label
-    for same in _alike(rows, lambda row: (row.section, row.label)):
-        for number, row in enumerate(same, start=1):
-            row.label = f"{row.label} #{number}"
+            series[row.first.identity("seed", "name", *shifts)].append(row)
+        details = _differences([members[0] for members in series.values()], "name", *shifts)
+        for members, suffix in zip(series.values(), _suffixes(details), strict=True):
+            for row in members:
+                row.series += suffix
 
 
-def _alike(rows: list[Row], key: Any) -> list[list[Row]]:
+def _suffixes(details: list[str]) -> list[str]:
+    """Tell equal names apart by details, and by numbers where the details are equal too."""
+    return [
+        (f" ({detail})" if detail else "")
+        + (f" #{details[:index].count(detail) + 1}" if details.count(detail) > 1 else "")
+        for index, detail in enumerate(details)
+    ]
+
+
+def _differences(rows: Sequence[Row], *but: str) -> list[str]:
+    """Name at most two settings in which rows differ, first those that a person looks for first.
+
+    Args:
+        rows: of one look.
+        but: dotted keys that are left out.
+
+    Returns:
+        For each row its settings, with dots behind them if there are more.
+    """
+    settings = [row.first.settings for row in rows]
+    keys = {key for one in settings for key in one if not key.startswith("enable_")}
+    differ = [
+        key
+        for key in keys - {"seed", *but}
+        if any(one.get(key) != settings[0].get(key) for one in settings)
+    ]
+    differ.sort(key=lambda key: (key != "max_epochs", not key.startswith("method_kwargs."), key))
+    more = ["..."] if len(differ) > 2 else []
+    shown = [(key.rpartition(".")[2], key) for key in differ[:2]]
+    return [
+        ", ".join([*(f"{name}={_short(one.get(key))}" for name, key in shown), *more])
+        for one in settings
+    ]
+
+
+def _alike(rows: list[Row], key: Callable[[Row], Any]) -> list[list[Row]]:
     groups: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
@@ -193,15 +201,3 @@ def _alike(rows: list[Row], key: Any) -> list[list[Row]]:
 def _short(value: Any) -> str:
     text = "unset" if value is None else str(value)
     return text if len(text) <= 20 else f"{text[:17]}..."
-
-
-def _flat(run: Run) -> dict[str, Any]:
-    flat, todo = {}, [("", compared(run.cfg))]
-    while todo:
-        prefix, block = todo.pop()
-        for key, value in block.items():
-            if isinstance(value, dict):
-                todo.append((f"{prefix}{key}.", value))
-            else:
-                flat[f"{prefix}{key}"] = value
-    return {key: value for key, value in flat.items() if key != "seed"}

@@ -1,95 +1,60 @@
 # SPDX-License-Identifier: MIT
-"""What all pictures share: colours that colour-blind people tell apart, and how one is saved."""
+"""The look that all pictures share."""
 
-__all__ = ["COLORS", "MARKERS", "by_p", "figure", "legend", "save"]
+__all__ = ["PANELS", "colors", "finish", "theme"]
 
-import math
-from collections.abc import Sequence
-from pathlib import Path
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib import pyplot as plt
 
-from solo_plugins.report.rows import Row, differences
-
-# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, without yellow, which is too pale on white
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-# Baselines are told apart by their shape too.
-MARKERS = ("P", "X", "*", "h", "<", ">", "p", "d", "D", "v", "^", "s")
+# For grids: every panel has axes of its own, and the legend takes no room from them.
+PANELS: dict[str, Any] = {"sharex": False, "sharey": False, "legend_out": False}
 
 
-def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """Make a figure that no other part of the program knows of.
+@contextmanager
+def theme() -> Iterator[None]:
+    """Draw in the report's look, and leave no open figure and no changed setting behind.
+
+    Yields:
+        None. Figures that were made inside stay usable, but pyplot has forgotten them.
+    """
+    before = set(plt.get_fignums())
+    with mpl.rc_context():
+        # Colour codes belong to matplotlib as a whole and would stay changed.
+        look = {"savefig.dpi": 150, "grid.color": "0.9"}
+        sns.set_theme(style="whitegrid", palette="colorblind", color_codes=False, rc=look)
+        try:
+            yield
+        finally:
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
+
+
+def colors(names: Iterable[str]) -> dict[str, Any]:
+    """Give names colours that colour-blind people tell apart.
 
     Args:
-        rows: of panels.
-        columns: of panels.
-        size: width and height in inches.
+        names: in the order of the legend; a repeated one counts once.
 
     Returns:
-        The figure and its panels, row by row.
+        A colour by name. After eight, which leaves out a yellow that is pale on white, they repeat.
     """
-    made = Figure(figsize=size, layout="constrained")
-    panels = list(made.subplots(rows, columns, squeeze=False).flat)
-    for panel in panels:
-        panel.grid(color="0.9", linewidth=0.8)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-    return made, panels
+    eight = itertools.cycle(sns.color_palette("colorblind", 8))
+    return dict(zip(dict.fromkeys(names), eight, strict=False))
 
 
-def legend(made: Figure, panels: Sequence[Axes]) -> None:
-    """Put one legend below all panels.
+def finish(grid: sns.FacetGrid, title: str) -> None:
+    """Give a picture its title, and put its legend below the panels.
 
     Args:
-        made: the figure; it grows by the legend's height.
-        panels: whose curves are listed, each label once.
+        grid: the panels, with a legend anywhere.
+        title: of the whole picture.
     """
-    handles = {h.get_label(): h for panel in panels for h in panel.get_legend_handles_labels()[0]}
-    width, height = made.get_size_inches()
-    longest = max(len(str(label)) for label in handles)
-    columns = max(1, min(4, int(width / (0.6 + 0.085 * longest))))
-    lines = math.ceil(len(handles) / columns)
-    made.set_size_inches(width, height + 0.21 * lines)
-    made.legend(handles=list(handles.values()), loc="outside lower center", ncols=columns)
-
-
-def save(made: Figure, path: Path) -> None:
-    """Write a PNG.
-
-    Args:
-        made: the figure.
-        path: where to.
-    """
-    made.savefig(path, dpi=150)
-
-
-def by_p(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Collect rows that differ in the location of their target only, to be connected by a line.
-
-    Args:
-        rows: of any methods.
-
-    Returns:
-        A label and the rows, by location, of each series.
-    """
-    series: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.target is not None:
-            key = row.first.identity("seed", "name", *row.target.location_settings)
-            series.setdefault(key, []).append(row)
-    for members in series.values():
-        members.sort(key=lambda row: row.target.loc if row.target else math.nan)
-    named: dict[str, list[list[Row]]] = {}
-    for members in series.values():
-        named.setdefault(str(members[0].first.description.series), []).append(members)
-    every = []
-    for label, alike in named.items():
-        firsts = [members[0] for members in alike]
-        shifts = [key for row in firsts if row.target for key in row.target.location_settings]
-        details = differences(firsts, *shifts) if len(alike) > 1 else [""]
-        every += [
-            (f"{label} ({detail})" if detail else label, members)
-            for detail, members in zip(details, alike, strict=True)
-        ]
-    return every
+    sns.move_legend(grid, "upper center", bbox_to_anchor=(0.5, 0), ncol=2, title=None)
+    grid.figure.suptitle(title)
+    grid.tight_layout()

@@ -13,7 +13,7 @@ from torch import Tensor
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
 from solo_plugins.report import write_report
-from solo_plugins.report.runs import read_run
+from solo_plugins.report.read import read_run
 from solo_plugins.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]

@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: MIT
 """The report as a whole, and what its pictures show."""
 
-import os
 import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 from PIL import Image
+from seaborn import FacetGrid
 
 from solo_plugins.report import write_report
-from solo_plugins.report.distributions import outputs
+from solo_plugins.report.figures import curves, outputs, pareto, sparsity
+from solo_plugins.report.read import read_run
 from solo_plugins.report.rows import Row, group
-from solo_plugins.report.runs import read_run
-from solo_plugins.report.tradeoff import pareto, sparsity
+from solo_plugins.report.style import theme
 
 PICTURES = ("pareto.png", "sparsity.png", "outputs.png", "curves.png")
+NAN = float("nan")
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_the_program_writes_table_and_pictures(
     assert f"- `{runs / 'half'}`: there is no summary.json, the run is at epoch 3 of 3" in text
     assert f"- `{runs / 'bad-knn' / 'knn.json'}`: cannot be used" in text
     assert "- 1 folders of linear probes" in text
-    assert "`pareto.png`: byol has no share of zeros or no linear probe on the backbone." in text
+    assert "`pareto.png`: byol has no fraction of zeros or no linear probe on the backbone." in text
     for name in PICTURES:
         assert f"]({name})" in text
         assert _colors(tmp_path / "report" / name) > 100
@@ -101,42 +102,92 @@ def test_other_data_is_another_table_with_pictures_of_its_own(
     assert (tmp_path / "out" / "digits-timm-resnet10t" / "curves.png").is_file()
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
-    """Collect the panels of pictures instead of writing them."""
-    panels: list[Axes] = []
-    monkeypatch.setattr(Figure, "savefig", lambda made, *_, **__: panels.extend(made.axes))
-    return panels
-
-
 def _rows(folder: Path) -> list[Row]:
     names = ("ours-1.0", "ours0.0", "vicreg")
     return group(read_run(folder / name) for name in names)[0]
 
 
-def test_pareto_shows_zeros_against_accuracy(runs: Path, drawn: list[Axes]) -> None:
-    assert not pareto(_rows(runs), Path(os.devnull))[2:]
-    panel = drawn[0]
-    assert panel.get_ylabel() == "top-1 accuracy (%)\nlinear probe on the backbone"
-    lines = {line.get_label(): line.get_xydata() for line in panel.lines}
+def _lines(grid: FacetGrid, panel: int) -> dict[str, np.ndarray]:
+    """Return the lines of a panel by the label that the legend gives their colour."""
+    (legend,) = grid.figure.legends
+    labels = {
+        handle.get_color(): text.get_text()
+        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True)
+    }
+    lines = [line for line in grid.axes.flat[panel].lines if line.get_color() in labels]
+    return {labels[line.get_color()]: line.get_xydata() for line in lines if len(line.get_xydata())}
+
+
+def test_pareto_shows_zeros_against_accuracy(runs: Path) -> None:
+    with theme():
+        grid, notes = pareto(_rows(runs))
+    assert grid is not None
+    assert not notes[2:]
+    assert grid.axes.flat[0].get_ylabel() == "top-1 accuracy (%)\nlinear probe on the backbone"
+    lines = _lines(grid, 0)
     ours = [[86.0, 89.0], [55.0, 90.0]]  # 1 - .14 and 1 - .45, by mu
     np.testing.assert_allclose(lines["Rectified LpJEPA, p = 1"], ours)
     np.testing.assert_allclose(lines["vicreg"], [[0.0, 88.0]])
 
 
-def test_sparsity_shows_the_closed_form(runs: Path, drawn: list[Axes]) -> None:
-    sparsity(_rows(runs), Path(os.devnull))
-    (line,) = [line for line in drawn[0].lines if line.get_ls() == "-" and len(line.get_xdata())]
+def test_labels_of_near_points_hide_neither_each_other_nor_points(run: Callable) -> None:
+    for p in (1.0, 2.0):
+        for mu, l0 in ((-1.0, 0.15), (-0.5, 0.2), (0.0, 0.45)):
+            outputs = {"val_l0_sparsity_metric": l0 + 0.01 * p, "val_acc1": 80 + mu + 0.1 * p}
+            run(f"run{p}{mu}", p=p, mu=mu, summary=outputs)
+    folders = sorted(run("other", "vicreg").parent.glob("run*"))
+    with theme():
+        grid, _ = pareto(group(map(read_run, folders))[0])
+    assert grid is not None
+    (panel,) = grid.axes.flat
+    boxes = [text.get_window_extent() for text in panel.texts]
+    assert len(boxes) == 6
+    assert all(box.count_overlaps(boxes) == 1 for box in boxes)  # itself
+    points = np.concatenate([line.get_xydata() for line in panel.lines if len(line.get_xdata())])
+    assert not any(box.count_contains(panel.transData.transform(points)) for box in boxes)
+
+
+def test_sparsity_shows_the_closed_form(runs: Path) -> None:
+    with theme():
+        grid, _ = sparsity(_rows(runs))
+    assert grid is not None
+    panel = grid.axes.flat[0]
+    (line,) = [line for line in panel.lines if line.get_ls() == "-" and len(line.get_xdata())]
     loc, percent = line.get_data()
     assert list(loc) == [-1.0, 0.0]
     # p = 1, sigma = 1 / sqrt 2, at and below zero
     np.testing.assert_allclose(percent, 50 * np.exp(np.sqrt(2) * np.array(loc)), rtol=1e-4)
 
 
-def test_the_histograms_area_is_the_active_share(runs: Path, drawn: list[Axes]) -> None:
-    outputs(_rows(runs), Path(os.devnull))
-    values, edges, _ = drawn[0].patches[0].get_data()
+def test_the_histograms_area_is_the_active_fraction(runs: Path) -> None:
+    with theme():
+        grid, _ = outputs(_rows(runs))
+    assert grid is not None
+    panel = grid.axes.flat[0]
+    values, edges, _ = panel.patches[0].get_data()
     assert np.sum(values * np.diff(edges)) == pytest.approx(0.14)
-    # the target's density integrates to its own share, but for what lies beyond the last edge
-    x, density = drawn[0].lines[0].get_data()
+    # the target's density integrates to its own fraction, but for what lies beyond the last edge
+    x, density = panel.lines[0].get_data()
     assert np.trapezoid(density, x) == pytest.approx(0.5 * np.exp(-np.sqrt(2)), rel=0.01)
+
+
+def test_curves_show_the_mean_over_seeds(run: Callable) -> None:
+    logs = {1: [10.0, 30.0, NAN], 2: [20.0, 50.0, 60.0]}
+    folders = [
+        run(f"run{seed}", config={"seed": seed}, log={"val_acc1": log})
+        for seed, log in logs.items()
+    ]
+    with theme():
+        grid, _ = curves(group(map(read_run, folders))[0])
+    assert grid is not None
+    # epochs count from 1, and a seed that failed is not averaged away
+    np.testing.assert_array_equal(_lines(grid, 0)["p=1, μ=0"], [[1, 15], [2, 40]])
+
+
+def test_pictures_leave_nothing_behind(runs: Path, tmp_path: Path) -> None:
+    own = plt.figure()
+    settings = mpl.rcParams.copy()
+    write_report([runs], tmp_path / "report")
+    assert plt.get_fignums() == [own.number]
+    assert mpl.rcParams == settings
+    plt.close(own)

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.report.find import find
+from solo_plugins.report.read import Incomplete, read_run
 from solo_plugins.report.rows import Row, group
-from solo_plugins.report.runs import Incomplete, read_run
-from solo_plugins.report.table import HEADER, cells, duration
+from solo_plugins.report.search import search
+from solo_plugins.report.table import cells, duration
 
 NAN = float("nan")
 
 
 def _rows(*folders: Path) -> list[dict[str, str]]:
     rows, _ = group(read_run(folder) for folder in folders)
-    return [dict(zip(HEADER, cells(row), strict=True)) for row in rows]
+    return [cells(row) for row in rows]
 
 
 def test_seeds_are_one_row_with_mean_and_sample_deviation(run: Callable) -> None:
@@ -68,7 +68,7 @@ def test_rows_that_look_the_same_say_what_differs(run: Callable) -> None:
     ("p", "mu", "l0"),
     [(1.0, -1.0, 0.5 * math.exp(-math.sqrt(2))), (2.0, 1.0, 0.5 * math.erfc(-1 / math.sqrt(2)))],
 )
-def test_the_targets_share_is_the_closed_form(
+def test_the_targets_active_fraction_is_the_closed_form(
     p: float, mu: float, l0: float, run: Callable
 ) -> None:
     (row,) = _rows(run("a", p=p, mu=mu))
@@ -231,7 +231,28 @@ def test_curves_join_the_parts_of_an_interrupted_run(run: Callable) -> None:
     folder = run("a", log={"val_acc1": [1.0, 2.0, 3.0]})
     (folder / "metrics.1.csv").write_text("epoch,val_acc1\n0,0.5\n3,4.0\n")
     curve = read_run(folder).curves["linear"]
-    assert curve == {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}  # what was logged again is the later value
+    # what was logged again is the later value
+    assert curve.to_dict() == {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}
+
+
+def test_an_epochs_mean_comes_before_single_steps(run: Callable) -> None:
+    loss = "train_rectified_lp_jepa_loss"
+    log = {loss: [9.0, 9.0, 9.0], f"{loss}_epoch": [3.0, 2.0, NAN]}
+    curve = read_run(run("a", log=log)).curves["loss"]
+    # a logged NaN is not an empty cell
+    assert curve.index.to_list() == [0, 1, 2]
+    assert curve.to_list() == pytest.approx([3.0, 2.0, NAN], nan_ok=True)
+
+
+@pytest.mark.parametrize("content", ["", "step\n1\n", "epoch,val_acc1\n0,high\n", 'a,epoch\n"'])
+def test_a_damaged_log_is_named_and_skipped(content: str, run: Callable) -> None:
+    folder = run("a", log={"val_acc1": [1.0, 2.0, 3.0]})
+    (folder / "metrics.1.csv").write_text(content)
+    found = read_run(folder)
+    assert found.curves["linear"].to_list() == [1.0, 2.0, 3.0]
+    ((where, reason),) = found.unreadable
+    assert where == str(folder / "metrics.1.csv")
+    assert reason.startswith("cannot be used: ")
 
 
 def test_a_repetition_counts_once(run: Callable) -> None:
@@ -243,7 +264,7 @@ def test_a_repetition_counts_once(run: Callable) -> None:
 
 def test_same_names_in_different_places_are_different_runs(run: Callable, tmp_path: Path) -> None:
     folders = [run(f"{place}/same", config={"seed": i}) for i, place in enumerate("ab")]
-    assert find([tmp_path, *folders, str(tmp_path / "*" / "*")]).folders == folders
+    assert search([tmp_path, *folders, str(tmp_path / "*" / "*")])[0] == folders
     (row,) = group(read_run(folder) for folder in folders)[0]
     assert isinstance(row, Row)
     assert [each.folder for each in row.runs] == folders
@@ -253,9 +274,9 @@ def test_what_is_no_run_is_passed_over_or_named(run: Callable, tmp_path: Path) -
     folder = run("vicreg/a", "vicreg")
     (tmp_path / "runs" / "sweeps" / "1").mkdir(parents=True)
     (tmp_path / "runs" / "vicreg" / "empty").mkdir()
-    found = find([tmp_path / "runs", tmp_path / "nowhere"])
-    assert found.folders == [folder]
-    assert found.left_out == [
+    folders, left_out = search([tmp_path / "runs", tmp_path / "nowhere"])
+    assert folders == [folder]
+    assert left_out == [
         (str(tmp_path / "nowhere"), "there is no such folder"),
         (str(tmp_path / "runs" / "vicreg" / "empty"), "the folder is empty"),
     ]
@@ -263,4 +284,4 @@ def test_what_is_no_run_is_passed_over_or_named(run: Callable, tmp_path: Path) -
 
 def test_no_run_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"Expected folders of runs, .* but got '.*'"):
-        find([tmp_path])
+        search([tmp_path])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Finding run folders under what a user names."""
+"""Finding run folders under the paths that a user names."""
 
-__all__ = ["Found", "LeftOut", "find"]
+__all__ = ["LeftOut", "search"]
 
 import glob
 import os
@@ -12,43 +12,31 @@ from typing import NamedTuple
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.runs.folder import RunFolder
 
-# What hydra and wandb keep is not a run.
+# hydra and wandb keep their own folders among the runs.
 _PASSED_OVER = {"sweeps", "wandb"}
 
 
 class LeftOut(NamedTuple):
-    """A folder, or a part of it, that the report does without.
+    """A folder or file that the report does not use.
 
     Args:
-        where: the path as a person finds it.
-        reason: why, as a clause.
+        where: its path.
+        reason: the reason, as a clause.
     """
 
     where: str
     reason: str
 
 
-class Found(NamedTuple):
-    """What a search came to.
-
-    Args:
-        folders: run folders, each once, sorted by path.
-        left_out: paths without a run.
-    """
-
-    folders: list[Path]
-    left_out: list[LeftOut]
-
-
-def find(paths: Iterable[str | Path]) -> Found:
+def search(paths: Iterable[str | Path]) -> tuple[list[Path], list[LeftOut]]:
     """Look for run folders.
 
     Args:
         paths: run folders, folders above run folders at any depth, and glob patterns of either.
 
     Returns:
-        Every run folder once, however often it was named. Folders of the same name in different
-        places are different runs.
+        Every run folder once, however often it was named, sorted by path; and the paths without a
+        run. Folders of the same name in different places are different runs.
 
     Raises:
         ConfigurationError: if there is not a single run folder.
@@ -71,10 +59,11 @@ def find(paths: Iterable[str | Path]) -> Found:
             f"Expected folders of runs, which hold {RunFolder.CONTENTS}, but got "
             f"{', '.join(map(repr, named)) or 'nothing'} without any."
         )
-    return Found(sorted(folders), sorted(set(left_out)))
+    return sorted(folders), sorted(set(left_out))
 
 
 def _below(path: Path) -> tuple[list[Path], list[Path]]:
+    """Return the run folders and the empty folders at and below a path."""
     runs: list[Path] = []
     empty: list[Path] = []
     for folder, folders, files in os.walk(path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report on a set of runs: ``report.md`` and its pictures."""
+"""Writing the report on a set of runs: ``report.md`` and its pictures."""
 
 __all__ = ["write_report"]
 
@@ -8,16 +8,25 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from solo_plugins.report.figures import FIGURES
-from solo_plugins.report.find import LeftOut, find
+from solo_plugins.report.figures import curves, outputs, pareto, sparsity
+from solo_plugins.report.read import KNN, Incomplete, RunRecord, read_run
 from solo_plugins.report.rows import Row, group
-from solo_plugins.report.runs import KNN, Incomplete, Run, read_run
-from solo_plugins.report.table import HEADER, cells, markdown
+from solo_plugins.report.search import LeftOut, search
+from solo_plugins.report.style import theme
+from solo_plugins.report.table import cells, markdown
+
+# By file name, the function that draws a picture, and what the picture shows.
+_FIGURES = {
+    "pareto": (pareto, "Accuracy against the fraction of zero outputs"),
+    "sparsity": (sparsity, "Active fraction of the outputs, trained and target"),
+    "outputs": (outputs, "Histogram of trained outputs over the target's density"),
+    "curves": (curves, "Training curves"),
+}
 
 _LEGEND = f"""\
 Accuracies in percent on the validation images: a linear probe on frozen features
 (`main_linear.py`), kNN with k={KNN["k"]}, {KNN["distance"]} distance, temperature \
-{KNN["temperature"]} (`main_knn.py`). l0 is the share of
+{KNN["temperature"]} (`main_knn.py`). l0 is the fraction of
 outputs that are not zero, an all-zero row is an image without an active output, l1 the mean of
 (|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are zero and always-on ones non-zero for
 every image. Of a sample of the images: the effective rank, exp of the entropy of the normalised
@@ -48,11 +57,10 @@ def write_report(paths: Iterable[str | Path], out: str | Path) -> Path:
     Raises:
         ConfigurationError: if there is no run folder at all.
     """
-    paths = list(paths)
-    found = find(paths)
-    runs, left_out = _read(found.folders)
+    folders, without_run = search(paths)
+    runs, left_out = _read(folders)
     rows, repeated = group(runs)
-    left_out = [*found.left_out, *left_out, *repeated]
+    left_out = [*without_run, *left_out, *repeated]
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     text = ["# Report\n", f"{len(runs)} runs, {len(rows)} rows.\n"]
@@ -68,7 +76,7 @@ def write_report(paths: Iterable[str | Path], out: str | Path) -> Path:
     return report
 
 
-def _read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
+def _read(folders: Iterable[Path]) -> tuple[list[RunRecord], list[LeftOut]]:
     runs, left_out = [], []
     for folder in folders:
         try:
@@ -85,13 +93,15 @@ def _section(rows: list[Row], out: Path, *, alone: bool) -> list[str]:
     dataset, backbone = rows[0].section
     folder = out if alone else out / re.sub(r"[^\w.-]+", "-", f"{dataset}-{backbone}")
     folder.mkdir(exist_ok=True)
-    text = [f"## {dataset}, {backbone}\n", markdown(HEADER, map(cells, rows))]
-    for name, (draw, alt) in FIGURES.items():
+    text = [f"## {dataset}, {backbone}\n", markdown([cells(row) for row in rows])]
+    for name, (draw, alt) in _FIGURES.items():
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
-        notes = draw(rows, path)
-        if path.exists():
-            text.append(f"![{alt}]({path.relative_to(out)})\n")
+        with theme():
+            grid, notes = draw(rows)
+            if grid is not None:
+                grid.savefig(path)
+                text.append(f"![{alt}]({path.relative_to(out)})\n")
         text += [f"`{name}.png`: {note}.\n" for note in notes]
     return text
 
@@ -99,22 +109,20 @@ def _section(rows: list[Row], out: Path, *, alone: bool) -> list[str]:
 def _left_out(left_out: list[LeftOut]) -> list[str]:
     if not left_out:
         return []
-    reasons: dict[str, list[str]] = {}
-    for where, reason in left_out:
-        reasons.setdefault(reason, []).append(where)
-    lines = []
-    for reason, places in reasons.items():
-        if reason.startswith("it is a linear probe"):
-            lines.append(f"- {len(places)} folders of linear probes, shown with what they evaluate")
-        else:
-            lines += [f"- `{place}`: {reason}" for place in places]
+    probes = [note for note in left_out if note.reason.startswith("it is a linear probe")]
+    lines = [
+        f"- `{where}`: {reason}" for where, reason in left_out if (where, reason) not in probes
+    ]
+    if probes:
+        lines.append(f"- {len(probes)} folders of linear probes, shown with what they evaluate")
     return ["## Left out / incomplete\n", "\n".join(lines) + "\n"]
 
 
 def _runs(rows: list[Row]) -> str:
-    lines = [
-        [row.label, str(run.cfg.seed), f"`{run.folder}`", run.commit or "unknown"]
+    columns = ("row", "seed", "folder", "commit")
+    return markdown(
+        dict(zip(columns, (row.label, str(run.cfg.seed), f"`{run.folder}`", commit), strict=True))
         for row in rows
         for run in row.runs
-    ]
-    return markdown(("row", "seed", "folder", "commit"), lines)
+        for commit in [run.commit or "unknown"]
+    )

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Reading one run's folder: its configuration, its results, and the files that cannot be read."""
+
+__all__ = ["KNN", "Incomplete", "Number", "RunRecord", "read_run"]
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from solo_plugins.report.curves import Curves, read_curves
+from solo_plugins.report.search import LeftOut
+from solo_plugins.runs.description import Description
+from solo_plugins.runs.find import compared
+from solo_plugins.runs.folder import RunFileError, RunFolder
+
+# The setting of the kNN that a table shows: solo-learn's, and the usual one since
+# Wu et al. (2018), https://arxiv.org/abs/1805.01978
+KNN = {"k": 20, "distance": "cosine", "temperature": 0.07}
+
+# Measures of the projector's outputs, by their names in the kNN's result and in the summary.
+_OUTPUTS = {
+    "l0": "val_l0_sparsity_metric",
+    "l1": "val_l1_sparsity_metric",
+    "dead_outputs": "val_dead_outputs",
+    "always_on_outputs": "val_always_on_outputs",
+    "all_zero_rows": "val_all_zero_rows",
+    "effective_rank": "val_effective_rank",
+    "marginal_distance": "val_marginal_distance",
+    "nhsic": "val_nhsic",
+}
+_ACCURACIES = {
+    "knn_backbone": "val_knn_acc1",
+    "online_backbone": "val_acc1",
+    "online_projector": "val_proj_acc1",
+}
+
+
+class Incomplete(Exception):
+    """A run that the report cannot use; the text is the reason."""
+
+
+class Number(NamedTuple):
+    """A measured value.
+
+    Args:
+        value: percent for accuracies, seconds, a fraction in [0, 1], or in the unit of its column;
+            NaN if the measurement gave no finite number.
+        mark: how it was measured if not in the usual way, e.g. ``online``, or an empty string.
+    """
+
+    value: float
+    mark: str = ""
+
+
+@dataclass(eq=False)
+class RunRecord:
+    """The content of one run's folder.
+
+    Args:
+        folder: its path.
+        cfg: its resolved configuration.
+        description: what the run says of its method.
+        numbers: measured values by the column that shows them; what was not measured is missing.
+        epochs: epochs that it was trained for.
+        commit: of the code, or None if that is unknown.
+        histogram: edges and counts of the outputs that are not zero, or None.
+        curves: logged values by epoch.
+        unreadable: files that could not be used, and why.
+    """
+
+    folder: Path
+    cfg: DictConfig
+    description: Description
+    numbers: dict[str, Number] = field(default_factory=dict)
+    epochs: int = 0
+    commit: str | None = None
+    histogram: tuple[list[float], list[float]] | None = None
+    curves: Curves = field(default_factory=dict)
+    unreadable: list[LeftOut] = field(default_factory=list)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings that decide what is computed, by dotted key."""
+        return pd.json_normalize(compared(self.cfg)).to_dict("records")[0]
+
+    def identity(self, *but: str) -> str:
+        """Return a text that is the same for runs that compute the same.
+
+        Args:
+            but: dotted keys of settings that may differ, e.g. ``seed``.
+
+        Returns:
+            The other settings that decide what is computed, as JSON in which 3 and 3.0 are one.
+        """
+        kept = {key: value for key, value in self.settings.items() if key not in but}
+        plain = json.loads(json.dumps(kept, default=str), parse_int=float)
+        return json.dumps(plain, sort_keys=True)
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read a pretraining run.
+
+    Args:
+        path: its folder.
+
+    Returns:
+        The run. A file that adds to it (evaluation, logs) and cannot be read is noted.
+
+    Raises:
+        Incomplete: if there is no finished pretraining run with a checkpoint in it.
+    """
+    folder = RunFolder(path)
+    try:
+        cfg = _config(folder)
+        if folder.find_checkpoint() is None:
+            raise Incomplete("there is no checkpoint")
+        if not folder.finished:
+            raise Incomplete(f"there is no {folder.SUMMARY}, {_progress(folder, cfg)}")
+        run = _from_summary(path, cfg, folder.read_summary())
+    except RunFileError as error:
+        raise Incomplete(f"{error.path.name} cannot be used: {error.reason}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Incomplete(f"{folder.SUMMARY} cannot be used: {_text(error)}") from error
+    run.curves, notes = read_curves(folder, run.description.loss)
+    run.unreadable += notes
+    for kind, features in (("linear", "backbone"), ("linear", "projector"), ("knn", None)):
+        _add_evaluation(run, folder, kind, features)
+    return run
+
+
+def _config(folder: RunFolder) -> DictConfig:
+    if folder.config_path is None:
+        raise Incomplete(f"there is no {folder.CONFIG}")
+    cfg = folder.read_config()
+    if "pretrained_feature_extractor" in cfg:
+        raise Incomplete("it is a linear probe, which is shown with the run that it evaluates")
+    for key in ("method", "seed", "name", "data.dataset", "backbone.name"):
+        if OmegaConf.select(cfg, key) is None:
+            raise Incomplete(f"{folder.CONFIG} cannot be used: it has no `{key}`")
+    return cfg
+
+
+def _from_summary(path: Path, cfg: DictConfig, summary: dict[str, Any]) -> RunRecord:
+    run = RunRecord(path, cfg, Description.from_summary(summary, cfg))
+    run.epochs = int(summary["epochs"])
+    run.commit = summary.get("commit")
+    _take(run, _known(summary, {"seconds": "seconds"}))
+    _take(run, _known(summary, {**_ACCURACIES, **_OUTPUTS}), "online")
+    return run
+
+
+def _add_evaluation(run: RunRecord, folder: RunFolder, kind: str, features: str | None) -> None:
+    try:
+        content = folder.read_evaluation(kind, features)
+        if content is None:
+            return
+        if features is None:
+            _add_knn(run, content)
+        else:
+            mark = "fine-tuned" if content.get("finetune") else ""
+            _take(run, {f"{kind}_{features}": content["acc1"]}, mark)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = error.reason if isinstance(error, RunFileError) else _text(error)
+        path = folder.evaluation_path(kind, features)
+        run.unreadable.append(LeftOut(str(path), f"cannot be used: {reason}"))
+        names = (features,) if features else ("backbone", "projector")
+        _take(run, {f"{kind}_{name}": math.nan for name in names}, "unreadable")
+
+
+def _add_knn(run: RunRecord, content: dict[str, Any]) -> None:
+    for result in content["results"]:
+        if all(result[key] == value for key, value in KNN.items()):
+            _take(run, {f"knn_{result['features']}": result["acc1"]})
+    outputs = content.get("outputs") or {}
+    _take(run, _known(outputs, {column: column for column in _OUTPUTS}))
+    histogram = outputs.get("histogram")
+    if histogram is not None:
+        edges, counts = ([float(x) for x in histogram[key]] for key in ("edges", "counts"))
+        if len(edges) != len(counts) + 1 or not counts:
+            raise ValueError(f"{len(edges)} edges do not bound {len(counts)} bins")
+        run.histogram = (edges, counts)
+
+
+def _known(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    known = {column: content.get(name) for column, name in names.items()}
+    return {column: value for column, value in known.items() if value is not None}
+
+
+def _take(run: RunRecord, values: Mapping[str, Any], mark: str = "") -> None:
+    """Add measured values by column, in place of earlier ones."""
+    for column, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"`{column}` is {value!r}, not a number")
+        run.numbers[column] = Number(float(value) if math.isfinite(value) else math.nan, mark)
+
+
+def _progress(folder: RunFolder, cfg: DictConfig) -> str:
+    curves, _ = read_curves(folder, "")
+    if not curves:
+        return "the run has logged no epoch"
+    epoch = max(curve.index.max() for curve in curves.values())
+    return f"the run is at epoch {epoch + 1} of {cfg.get('max_epochs', '?')}"
+
+
+def _text(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{text} is missing" if isinstance(error, KeyError) else text[:200]
