@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 from torchvision import transforms as T
+from typing_extensions import override
 
 from solo_plugins.data.datasets import DATASETS, DatasetInfo, with_normalization
 from solo_plugins.data.digits import Digits
@@ -160,12 +161,8 @@ class PretrainDataModule(pl.LightningDataModule):
             dataset.loader = PreloadedFiles(path for path, _ in dataset.samples)
         return dataset
 
+    @override
     def train_dataloader(self) -> Iterable:
-        """Build the training loader of this process.
-
-        Returns:
-            A loader of (indexes, crops, targets).
-        """
         cfg, trainer = self.cfg, self.trainer
         rank, world_size = (
             (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
@@ -184,12 +181,8 @@ class PretrainDataModule(pl.LightningDataModule):
             world_size=world_size,
         )
 
+    @override
     def val_dataloader(self) -> Iterable:
-        """Build the validation loader of this process.
-
-        Returns:
-            A loader of (images, targets), or an empty list if there is nothing to validate on.
-        """
         dataset = self.val_set
         if dataset is None:
             return []

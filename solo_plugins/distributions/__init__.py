@@ -2,15 +2,9 @@
 """The target's distribution and its parameters."""
 
 __all__ = [
-    "GeneralizedGaussian",
-    "RectifiedGeneralizedGaussian",
-    "Target",
-    "mu_gn",
-    "mu_rgn",
-    "scaled_to_unit_rms",
-    "sigma_gn",
-    "sigma_rgn",
-]
+    "GeneralizedGaussian", "RectifiedGeneralizedGaussian", "Target", "mu_gn", "mu_rgn",
+    "scaled_to_unit_rms", "sigma_gn", "sigma_rgn",
+]  # fmt: skip
 
 from solo_plugins.distributions.generalized_gaussian import GeneralizedGaussian
 from solo_plugins.distributions.parameters import (

@@ -11,6 +11,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, constraints
 from torch.distributions.utils import broadcast_all
+from typing_extensions import override
 
 _Number = float | Tensor
 
@@ -53,16 +54,8 @@ class GeneralizedGaussian(Distribution):
         self.loc, self.scale, self.p = broadcast_all(loc, scale, p)
         super().__init__(self.loc.size(), validate_args=validate_args)
 
+    @override
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "GeneralizedGaussian":
-        """Broadcast the parameters.
-
-        Args:
-            batch_shape: the new batch shape.
-            _instance: as for every torch distribution.
-
-        Returns:
-            A distribution of the new batch shape.
-        """
         new: Any = self._get_checked_instance(GeneralizedGaussian, _instance)
         batch_shape = torch.Size(batch_shape)
         new.loc, new.scale, new.p = (
@@ -157,15 +150,8 @@ class GeneralizedGaussian(Distribution):
         log_norm = math.log(2) + self.scale.log() + torch.lgamma(1 / p) - (1 - 1 / p) * p.log()
         return -distance.pow(p) / p - log_norm
 
+    @override
     def cdf(self, value: Tensor) -> Tensor:
-        """Compute P(X <= value).
-
-        Args:
-            value: where, broadcastable with the batch shape.
-
-        Returns:
-            The probability.
-        """
         if self._validate_args:
             self._validate_sample(value)
         return self._below(value, 1.0).to(torch.result_type(value, self.loc))
@@ -186,12 +172,8 @@ class GeneralizedGaussian(Distribution):
         standard = standard * torch.sign(probability - 0.5)
         return self.loc + self.scale * standard.to(self.loc.dtype)
 
+    @override
     def entropy(self) -> Tensor:
-        """Compute the differential entropy.
-
-        Returns:
-            The entropy in nats.
-        """
         p = self.p
         return 1 / p + math.log(2) + self.scale.log() + torch.lgamma(1 / p) - (1 - 1 / p) * p.log()
 

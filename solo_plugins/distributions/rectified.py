@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+from typing_extensions import override
 
 from solo_plugins.distributions.generalized_gaussian import GeneralizedGaussian
 
@@ -74,18 +75,10 @@ class RectifiedGeneralizedGaussian(Distribution):
         """The exponent."""
         return self.base_dist.p
 
+    @override
     def expand(
         self, batch_shape: Sequence[int], _instance: Any = None
     ) -> "RectifiedGeneralizedGaussian":
-        """Broadcast the parameters.
-
-        Args:
-            batch_shape: the new batch shape.
-            _instance: as for every torch distribution.
-
-        Returns:
-            A distribution of the new batch shape.
-        """
         new: Any = self._get_checked_instance(RectifiedGeneralizedGaussian, _instance)
         new.base_dist = self.base_dist.expand(batch_shape)
         Distribution.__init__(new, new.base_dist.batch_shape, validate_args=False)
@@ -153,15 +146,8 @@ class RectifiedGeneralizedGaussian(Distribution):
         log_atom = torch.where((atom > 0) & (value == 0), log_atom, -math.inf)
         return torch.where(value > 0, dense, log_atom)
 
+    @override
     def cdf(self, value: Tensor) -> Tensor:
-        """Compute P(Y <= value); at zero that is the point mass.
-
-        Args:
-            value: non-negative, broadcastable with the batch shape.
-
-        Returns:
-            The probability.
-        """
         if self._validate_args:
             self._validate_sample(value)
         return torch.where(value >= 0, self.base_dist.cdf(value.clamp_min(0)), 0.0)
@@ -177,12 +163,8 @@ class RectifiedGeneralizedGaussian(Distribution):
         """
         return self.base_dist.icdf(value).relu()
 
+    @override
     def entropy(self) -> Tensor:
-        """Compute the entropy against a unit point mass at 0 plus Lebesgue on (0, inf).
-
-        Returns:
-            The entropy in nats.
-        """
         p = self.p.double()
         atom, active = self._active(-1.0), self._active(1.0)
         loc, near = self._off_zero()

@@ -31,23 +31,7 @@ class Target(Protocol):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Draw without a gradient.
-
-        Args:
-            sample_shape: the shape of the samples.
-            generator: where the randomness comes from.
-            device: where to draw.
-
-        Returns:
-            Samples of that shape.
-        """
+        """Draw samples of a shape, without a gradient."""
 
     def icdf(self, value: Tensor) -> Tensor:
-        """Compute the quantiles of probabilities.
-
-        Args:
-            value: probabilities in [0, 1], of any shape.
-
-        Returns:
-            Quantiles of the same shape.
-        """
+        """Compute the quantiles of probabilities of any shape."""

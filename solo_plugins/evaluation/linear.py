@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, seed_everything
-from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from timm.data.mixup import Mixup
@@ -25,12 +24,11 @@ from solo_plugins.evaluation.features import device_for
 from solo_plugins.evaluation.network import build
 from solo_plugins.framework import LinearModel, projector_name
 from solo_plugins.registry import register
-from solo_plugins.runs.checkpoints import check_fits
-from solo_plugins.runs.find import ResumePoint, claimed, find_run
+from solo_plugins.runs.find import find_run
+from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained
 from solo_plugins.runs.provenance import commit
-from solo_plugins.training.callbacks import RecordRun, StopOnNonFinite
-from solo_plugins.training.trainer import checkpoint_callbacks, fit, in_memory_format, say
+from solo_plugins.training.trainer import fit, in_memory_format, say
 
 
 class LinearResult(NamedTuple):
@@ -103,7 +101,7 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     run = find_run(cfg, kind="linear")
     if run.finished:
         say(f"{run.folder} is a finished run of this configuration: nothing to do.")
-        return _report(cfg, pretrained, run, run.folder.read_summary())
+        return _report(cfg, pretrained, run.folder, run.folder.read_summary())
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
     model = linear_model(cfg, pretrained)
@@ -112,19 +110,8 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     if cfg.cache_features:
         data = _cached(data, model, hardware)
         model = without_backbone(model).train()
-    if run.checkpoint is not None:
-        check_fits(model, run.checkpoint)
-        say(f"Resuming from {run.checkpoint}.")
-    with claimed(run) as run:
-        every = [
-            *callbacks,
-            RecordRun(run.folder, cfg),
-            StopOnNonFinite(cfg.get("log_every_n_steps") or 50),
-            LearningRateMonitor(logging_interval="step"),
-            *checkpoint_callbacks(cfg, run),
-        ]
-        metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=every)
-    return _report(cfg, pretrained, run, metrics)
+    folder, metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=callbacks)
+    return _report(cfg, pretrained, folder, metrics)
 
 
 def linear_model(cfg: DictConfig, pretrained: Pretrained) -> LightningModule:
@@ -173,7 +160,7 @@ def _losses(cfg: DictConfig) -> tuple[nn.Module, Mixup | None]:
 
 
 def _report(
-    cfg: DictConfig, pretrained: Pretrained, run: ResumePoint, metrics: dict[str, float]
+    cfg: DictConfig, pretrained: Pretrained, folder: RunFolder, metrics: dict[str, float]
 ) -> LinearResult:
     if "val_acc1" not in metrics:
         raise ConfigurationError(
@@ -189,7 +176,7 @@ def _report(
         "finetune": bool(cfg.finetune),
         "augmented": not cfg.cache_features,
         "seed": cfg.seed,
-        "config": str(run.folder),
+        "config": str(folder),
         "commit": commit(),
     }
     # Both may be had: one does not overwrite the other.
@@ -200,4 +187,4 @@ def _report(
     say(f"{name} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
     say(f"Checkpoint: {pretrained.checkpoint}")
     say(f"Result: {path}")
-    return LinearResult(run.folder.path, pretrained.checkpoint, path, acc1, acc5)
+    return LinearResult(folder.path, pretrained.checkpoint, path, acc1, acc5)

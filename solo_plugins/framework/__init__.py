@@ -7,29 +7,12 @@ names, and what they share stands beside them.
 """
 
 __all__ = [
-    "DISTANCES",
-    "METHODS",
-    "BaseMethod",
-    "FullTransformPipeline",
-    "LinearModel",
-    "NCropAugmentation",
-    "WeightedKNNClassifier",
-    "accuracy_at_k",
-    "adapt_methods",
-    "build_transform_pipeline",
-    "dali_train_loader",
-    "dataset_with_index",
-    "hits",
-    "known_backbones",
-    "nearest_neighbours",
-    "outputs",
-    "prepare_datasets",
-    "projector_name",
-    "release",
-    "simclr_loss",
-    "vicreg_loss",
-    "vote",
-]
+    "DISTANCES", "METHODS", "BaseMethod", "FullTransformPipeline", "LinearModel",
+    "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
+    "build_transform_pipeline", "dali_train_loader", "dataset_with_index", "hits",
+    "known_backbones", "nearest_neighbours", "outputs", "prepare_datasets", "projector_name",
+    "release", "simclr_loss", "vicreg_loss", "vote",
+]  # fmt: skip
 
 from solo_plugins.framework.release import import_solo, release
 

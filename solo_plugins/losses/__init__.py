@@ -2,20 +2,10 @@
 """Losses on the outputs of several views, and the directions that some are computed along."""
 
 __all__ = [
-    "DIRECTIONS",
-    "Directions",
-    "OrthogonalDirections",
-    "RDMReg",
-    "RandomDirections",
-    "SIGReg",
-    "SingularDirections",
-    "epps_pulley",
-    "mean_over_pairs",
-    "orthogonal_directions",
-    "random_directions",
-    "singular_directions",
-    "sliced_wasserstein",
-]
+    "DIRECTIONS", "Directions", "OrthogonalDirections", "RDMReg", "RandomDirections", "SIGReg",
+    "SingularDirections", "epps_pulley", "mean_over_pairs", "orthogonal_directions",
+    "random_directions", "singular_directions", "sliced_wasserstein",
+]  # fmt: skip
 
 from solo_plugins.losses.directions import (
     DIRECTIONS,

@@ -27,15 +27,7 @@ class Directions(Protocol):
     def __call__(
         self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw or compute directions.
-
-        Args:
-            features: outputs of each view, (N, D) each.
-            generator: where the randomness comes from, on the features' device.
-
-        Returns:
-            Unit rows (K, D), or (V, K, D) if the views have directions of their own.
-        """
+        """Give (K, D) for the views' outputs, (N, D) each, or (V, K, D), one for each view."""
 
 
 class _Draw(Protocol):

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import BaseMethod, accuracy_at_k
@@ -87,18 +88,8 @@ class JointEmbedding(BaseMethod):
         """
 
     @classmethod
+    @override
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Fill in the method's defaults and check its settings.
-
-        Args:
-            cfg: the configuration, changed in place.
-
-        Returns:
-            The same configuration.
-
-        Raises:
-            ConfigurationError: if a setting cannot work.
-        """
         cfg = super().add_and_assert_specific_cfg(cfg)
         settings = cls.settings_class.from_config(_method_kwargs(cfg))
         cfg.method_kwargs = OmegaConf.create(vars(settings))
@@ -145,15 +136,8 @@ class JointEmbedding(BaseMethod):
         out = super().forward(X)
         return {**out, "z": self.projector(out["feats"])}
 
+    @override
     def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
-        """Compute features and outputs of small crops.
-
-        Args:
-            X: images (N, C, H, W).
-
-        Returns:
-            ``feats`` (N, F) and ``z`` (N, D).
-        """
         out = super().multicrop_forward(X)
         return {**out, "z": self.projector(out["feats"])}
 

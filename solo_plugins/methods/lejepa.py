@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import Normal
+from typing_extensions import override
 
 from solo_plugins.losses import SIGReg
 from solo_plugins.methods.joint_embedding import JointEmbedding
@@ -89,18 +90,10 @@ class LeJEPA(JointEmbedding):
         """The distribution that each output is matched to, the standard normal."""
         return Normal(0.0, 1.0)
 
+    @override
     def objective(
         self, views: Sequence[Tensor], batch_idx: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss from the outputs of all views.
-
-        Args:
-            views: outputs (N, D) for each crop, large ones first.
-            batch_idx: the number of the batch in its epoch.
-
-        Returns:
-            The loss, and its terms ``invariance`` and ``sigreg``.
-        """
         outputs = torch.stack([view.float() for view in views])
         centre = outputs[: self.num_large_crops].mean(dim=0)
         invariance = (outputs - centre).square().mean()

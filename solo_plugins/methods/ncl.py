@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from solo_plugins.framework import simclr_loss
 from solo_plugins.losses import mean_over_pairs
@@ -59,18 +60,10 @@ class NCL(JointEmbedding):
     settings: NCLSettings
     loss_name = "ncl_loss"
 
+    @override
     def objective(
         self, views: Sequence[Tensor], batch_idx: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss from the outputs of all views.
-
-        Args:
-            views: outputs (N, D) for each crop, large ones first.
-            batch_idx: not used, nothing is drawn.
-
-        Returns:
-            The loss, and no terms: it has one.
-        """
         temperature = self.settings.temperature
         loss = mean_over_pairs(
             lambda first, second: simclr_loss(first, second, temperature=temperature),

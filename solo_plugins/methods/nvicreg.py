@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from solo_plugins.framework import vicreg_loss
 from solo_plugins.losses import mean_over_pairs
@@ -62,18 +63,10 @@ class NVICReg(JointEmbedding):
     settings: NVICRegSettings
     loss_name = "nvicreg_loss"
 
+    @override
     def objective(
         self, views: Sequence[Tensor], batch_idx: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss from the outputs of all views.
-
-        Args:
-            views: outputs (N, D) for each crop, large ones first.
-            batch_idx: not used, nothing is drawn.
-
-        Returns:
-            The loss, and no terms: solo-learn's function gives their weighted sum.
-        """
         weights = {
             name: getattr(self.settings, name)
             for name in ("sim_loss_weight", "var_loss_weight", "cov_loss_weight")

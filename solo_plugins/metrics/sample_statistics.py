@@ -16,14 +16,7 @@ class Quantiles(Protocol):
     """A distribution whose quantile function is known."""
 
     def icdf(self, value: Tensor) -> Tensor:
-        """Compute the quantiles of probabilities.
-
-        Args:
-            value: probabilities in [0, 1], of any shape.
-
-        Returns:
-            Quantiles of the same shape.
-        """
+        """Compute the quantiles of probabilities of any shape."""
 
 
 @torch.no_grad()

@@ -2,14 +2,9 @@
 """The projector and the activations that it can end in."""
 
 __all__ = [
-    "MLP",
-    "PROJECTORS",
-    "RectifiedMLP",
-    "RepReLU",
-    "RepRectifiedMLP",
-    "ThresholdedReLU",
+    "MLP", "PROJECTORS", "RectifiedMLP", "RepReLU", "RepRectifiedMLP", "ThresholdedReLU",
     "rep_relu",
-]
+]  # fmt: skip
 
 from solo_plugins.modules.activation import RepReLU, ThresholdedReLU, rep_relu
 from solo_plugins.modules.projector import MLP, PROJECTORS, RectifiedMLP, RepRectifiedMLP

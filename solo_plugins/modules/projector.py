@@ -59,13 +59,7 @@ class MLP(nn.Sequential):
 class RectifiedMLP(MLP):
     """:class:`MLP` with a ReLU behind it: outputs are non-negative and can be exactly zero.
 
-    Args:
-        input_dim: number of backbone features, positive.
-        hidden_dim: width of both hidden layers, positive.
-        output_dim: number of outputs, positive.
-
-    Raises:
-        ValueError: if a width is not positive.
+    Arguments and errors are those of :class:`MLP`.
 
     Example:
         >>> import torch
@@ -101,13 +95,7 @@ class RectifiedMLP(MLP):
 class RepRectifiedMLP(RectifiedMLP):
     """:class:`RectifiedMLP` whose last ReLU has GELU's gradient, against outputs that die.
 
-    Args:
-        input_dim: number of backbone features, positive.
-        hidden_dim: width of both hidden layers, positive.
-        output_dim: number of outputs, positive.
-
-    Raises:
-        ValueError: if a width is not positive.
+    Arguments and errors are those of :class:`MLP`.
 
     Example:
         >>> import torch

@@ -17,23 +17,11 @@ from solo_plugins.runs.folder import RunFolder
 
 # Settings that change where and how fast a run goes, not what it computes.
 _NOT_COMPARED = (
-    "accelerator",
-    "auto_resume",
-    "checkpoint",
-    "data.num_workers",
-    "data.preload",
-    "data.train_path",
-    "data.val_path",
-    "debug_augmentations",
-    "devices",
-    "enable_progress_bar",
-    "log_every_n_steps",
-    "precision",
-    "resume_from_checkpoint",
-    "strategy",
-    "sync_batchnorm",
+    "accelerator", "auto_resume", "checkpoint", "data.num_workers", "data.preload",
+    "data.train_path", "data.val_path", "debug_augmentations", "devices", "enable_progress_bar",
+    "log_every_n_steps", "precision", "resume_from_checkpoint", "strategy", "sync_batchnorm",
     "wandb",
-)
+)  # fmt: skip
 
 
 class ResumePoint(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightning.pytorch import LightningModule, seed_everything
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
@@ -17,12 +17,11 @@ from solo_plugins.data import PretrainDataModule
 from solo_plugins.framework import METHODS
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.registry import register
-from solo_plugins.runs.checkpoints import check_fits
 from solo_plugins.runs.description import Description, loss_name
-from solo_plugins.runs.find import ResumePoint, claimed, find_run
-from solo_plugins.training.callbacks import RecordRun, Resumable, StopOnNonFinite
+from solo_plugins.runs.find import find_run
+from solo_plugins.training.callbacks import Resumable
 from solo_plugins.training.sweep import check_processes
-from solo_plugins.training.trainer import checkpoint_callbacks, fit, in_memory_format, say
+from solo_plugins.training.trainer import fit, in_memory_format, say
 
 
 class PretrainResult(NamedTuple):
@@ -71,40 +70,31 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     seed_everything(cfg.seed, verbose=False)
     # Methods take lists and numbers out of the configuration they are given, and fill it in.
     model: LightningModule = METHODS[cfg.method](cfg.copy())
-    if isinstance(model, JointEmbedding) and (line := model.target_summary()) is not None:
-        say(line)
+    description, own = Description(cfg.method, loss_name(cfg.method)), False
+    if isinstance(model, JointEmbedding):
+        description, own = model.description, True
+        if (line := model.target_summary()) is not None:
+            say(line)
     model = in_memory_format(model, cfg)
-    if run.checkpoint is not None:
-        check_fits(model, run.checkpoint)
-        say(f"Resuming from {run.checkpoint}.")
     data = PretrainDataModule(cfg)
     data.check()
     if cfg.debug_augmentations:  # as solo-learn's main does
         say(f"Transforms:\n{data.train_transform}")
-    with claimed(run) as run:
-        every = [*callbacks, *_callbacks(cfg, run, model)]
-        metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=every)
-    checkpoint = run.folder.last_checkpoint if cfg.checkpoint.enabled else None
-    result = PretrainResult(run.folder.path, checkpoint, metrics)
+    folder, metrics = fit(
+        model,
+        data,
+        cfg,
+        run,
+        hardware=hardware,
+        description=description,
+        callbacks=[*callbacks, Resumable()],
+        # solo-learn's methods add the classifier's loss, which is NaN without labels
+        not_checked=("loss",) if cfg.data.no_labels and not own else (),
+    )
+    checkpoint = folder.last_checkpoint if cfg.checkpoint.enabled else None
+    result = PretrainResult(folder.path, checkpoint, metrics)
     _report(result)
     return result
-
-
-def _callbacks(cfg: DictConfig, run: ResumePoint, model: LightningModule) -> list[Callback]:
-    not_checked: tuple[str, ...] = ()
-    if isinstance(model, JointEmbedding):
-        description = model.description
-    else:
-        description = Description(cfg.method, loss_name(cfg.method))
-        # solo-learn's methods add the classifier's loss, which is NaN without labels
-        not_checked = ("loss",) if cfg.data.no_labels else ()
-    callbacks: list[Callback] = [
-        RecordRun(run.folder, cfg, description),
-        StopOnNonFinite(cfg.get("log_every_n_steps") or 50, skip=not_checked),
-        Resumable(),
-        LearningRateMonitor(logging_interval="step"),
-    ]
-    return [*callbacks, *checkpoint_callbacks(cfg, run)]
 
 
 @rank_zero_only

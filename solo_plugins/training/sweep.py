@@ -27,6 +27,7 @@ from hydra.types import RunMode
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
+from typing_extensions import override
 
 from solo_plugins.errors import ConfigurationError, NonFiniteLossError
 from solo_plugins.training.trainer import say
@@ -56,15 +57,8 @@ class SweepReport(Callback):
         self._expected: int | None = None
         self._swept: set[str] = set()
 
+    @override
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse a sweep without values, before anything is written.
-
-        Args:
-            config: hydra's configuration of the sweep.
-
-        Raises:
-            SystemExit: with one line, if a swept setting has no value.
-        """
         self._sweep = uuid.uuid4().hex
         try:
             sizes = _sizes(config)
@@ -74,22 +68,13 @@ class SweepReport(Callback):
         basic = str(config.hydra.sweeper.get("_target_")).endswith("BasicSweeper")
         self._expected = math.prod(sizes.values()) if basic else None
 
+    @override
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Say which run of a sweep begins.
-
-        Args:
-            config: hydra's configuration of the job.
-        """
         if sweeping():
             say(f"Run #{config.hydra.job.num} of the sweep: {self._overrides(config)}")
 
+    @override
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Leave what became of a job, and do not let hydra stop at a failed one.
-
-        Args:
-            config: hydra's configuration of the job.
-            job_return: what it returned or raised; of a failure, hydra is told that it is done.
-        """
         if not sweeping():
             return
         _end_wandb()
@@ -104,15 +89,8 @@ class SweepReport(Callback):
         folder = Path(config.hydra.runtime.output_dir)
         _write(folder / _OUTCOME, {"sweep": self._sweep, **outcome._asdict()})
 
+    @override
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """List the runs that failed.
-
-        Args:
-            config: hydra's configuration of the sweep.
-
-        Raises:
-            SystemExit: with status 1 and the list, if there are any.
-        """
         outcomes = _read(Path(config.hydra.sweep.dir), self._sweep)
         known = {outcome.number for outcome in outcomes}
         missing = set(range(self._expected or 0)) - known

@@ -86,15 +86,8 @@ class LinearModel(Validation, LinearStep, SoloLinearModel):
             )
         return cfg
 
+    @override
     def forward(self, X: Tensor) -> dict[str, Tensor]:
-        """Compute features, without gradient unless they are fine-tuned, and logits.
-
-        Args:
-            X: images (N, C, H, W).
-
-        Returns:
-            ``feats`` (N, F) and ``logits`` (N, classes).
-        """
         if not self.no_channel_last:
             X = X.to(memory_format=torch.channels_last)
         with torch.set_grad_enabled(self.finetune and torch.is_grad_enabled()):
@@ -109,16 +102,8 @@ class LinearModel(Validation, LinearStep, SoloLinearModel):
         scheduler = self.cfg.scheduler
         return configure(self, groups, (scheduler.warmup_start_lr, scheduler.min_lr))
 
+    @override
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Train the classifier, and the backbone if it is fine-tuned, on one batch.
-
-        Args:
-            batch: images (N, C, H, W) and targets (N,).
-            batch_idx: the number of the batch.
-
-        Returns:
-            The loss.
-        """
         if not self.finetune:
             self.backbone.eval()
         out = self.shared_step(batch, batch_idx)
@@ -126,13 +111,8 @@ class LinearModel(Validation, LinearStep, SoloLinearModel):
         self.log_dict(log, on_epoch=True, sync_dist=True)
         return out["loss"]
 
+    @override
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Evaluate one batch.
-
-        Args:
-            batch: images (N, C, H, W) and targets (N,).
-            batch_idx: the number of the batch.
-        """
         out = self.shared_step(batch, batch_idx)
         metrics = {f"val_{name}": out[name] for name in ("loss", "acc1", "acc5")}
         self.validation_step_outputs.append(metrics | {"batch_size": out["batch_size"]})

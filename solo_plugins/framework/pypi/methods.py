@@ -19,6 +19,7 @@ from solo.methods import METHODS
 from solo.methods.base import BaseMethod as SoloBaseMethod
 from solo.methods.base import BaseMomentumMethod
 from torch import Tensor
+from typing_extensions import override
 
 from solo_plugins.framework.backbones import timm_backbones
 from solo_plugins.framework.pypi.bridge.encoder import Encoder
@@ -62,38 +63,16 @@ class BaseMethod(FromConfig, Encoder):
         """
         return super().base_forward(X)
 
+    @override
     def base_forward(self, X: Tensor) -> dict[str, Any]:
-        """Send the release's shared step through the subclass's ``forward``.
-
-        Args:
-            X: images (N, C, H, W).
-
-        Returns:
-            What ``forward`` returns.
-        """
         return self(X)
 
+    @override
     def multicrop_forward(self, X: Tensor) -> dict[str, Any]:
-        """Compute backbone features of small crops.
-
-        Args:
-            X: images (N, C, H, W).
-
-        Returns:
-            ``feats`` (N, F).
-        """
         return {"feats": self.backbone(self._channels_last(X))}
 
+    @override
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> dict[str, Any]:
-        """Run all crops through the model and train the online classifier.
-
-        Args:
-            batch: indexes, a list of crops and targets.
-            batch_idx: the number of the batch.
-
-        Returns:
-            ``loss`` of the classifier, and a list with an entry for each crop of every output.
-        """
         index, crops, targets = batch
         crops = [crops] if isinstance(crops, Tensor) else crops
         large, small = crops[: self.num_large_crops], crops[self.num_large_crops :]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
+from typing_extensions import override
 
 from solo_plugins.distributions import Target
 from solo_plugins.errors import ConfigurationError
@@ -87,34 +88,16 @@ class RectifiedLpJEPA(JointEmbedding):
         )
 
     @classmethod
+    @override
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
-        """Fill in the method's defaults and check its settings.
-
-        Args:
-            cfg: the configuration, changed in place.
-
-        Returns:
-            The same configuration.
-
-        Raises:
-            ConfigurationError: if a setting cannot work.
-        """
         cfg = super().add_and_assert_specific_cfg(cfg)
         _check_directions(cls.settings_class(**cfg.method_kwargs), cfg)
         return cfg
 
+    @override
     def objective(
         self, views: Sequence[Tensor], batch_idx: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss from the outputs of all views.
-
-        Args:
-            views: outputs (N, D) for each crop, large ones first.
-            batch_idx: the number of the batch in its epoch.
-
-        Returns:
-            The loss, and its terms ``invariance`` and ``rdm_reg``.
-        """
         progress, num_large = self._progress(), self.num_large_crops
         loss, terms = self.criterion(
             views,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from torch import nn
+from typing_extensions import override
 
 from solo_plugins.distributions import (
     GeneralizedGaussian,
@@ -158,15 +159,8 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
             mean_shift = _SIGMAS[self.mode_of_sigma](active_fraction, p)
         return _TARGETS[self.target_distribution](*self._scaled(mean_shift), p)
 
+    @override
     def projector(self, input_dim: int) -> nn.Module:
-        """Build the projector, with thresholds if there are to be any.
-
-        Args:
-            input_dim: number of backbone features, positive.
-
-        Returns:
-            A module from (N, input_dim) to (N, proj_output_dim).
-        """
         projector = super().projector(input_dim)
         changed = self.threshold_rate or self.standardize_outputs or self.row_floor
         if isinstance(projector, RectifiedMLP) and changed:

@@ -94,15 +94,8 @@ class Encoder(BaseMethod):
             for group, name in zip(groups, names, strict=True)
         ]
 
+    @override
     def base_forward(self, X: Tensor) -> dict[str, Tensor]:
-        """Compute features and logits as the release does, in main's memory format.
-
-        Args:
-            X: images (N, C, H, W).
-
-        Returns:
-            ``feats`` (N, F) and ``logits`` (N, classes).
-        """
         return super().base_forward(self._channels_last(X))
 
     def _channels_last(self, X: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from solo.methods.base import BaseMomentumMethod
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from solo_plugins.framework.pypi.bridge.arguments import constructor_arguments, parser_defaults
 from solo_plugins.framework.pypi.bridge.defaults import MOMENTUM, fill_defaults
@@ -26,16 +27,8 @@ class Validation:
     # Lightning 2 refuses a model on which this can be called.
     validation_epoch_end = None
 
+    @override
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> Any:
-        """Evaluate the online classifier and collect features for kNN.
-
-        Args:
-            batch: images (N, C, H, W) and targets (N,).
-            batch_idx: the number of the batch.
-
-        Returns:
-            The batch's metrics.
-        """
         metrics = super().validation_step(batch, batch_idx)
         self.validation_step_outputs.append(metrics)
         return metrics
@@ -65,15 +58,8 @@ class Momentum:
     """Adapts the update of a momentum branch to Lightning 2, to main and to resuming."""
 
     @staticmethod
+    @override
     def add_and_assert_specific_cfg(cfg: DictConfig) -> DictConfig:
-        """Fill in the defaults that all methods with a momentum branch share.
-
-        Args:
-            cfg: the configuration, changed in place.
-
-        Returns:
-            The same configuration.
-        """
         return fill_defaults(cfg, MOMENTUM)
 
     def on_train_start(self) -> None:
@@ -81,14 +67,8 @@ class Momentum:
         super().on_train_start()
         self._set_tau()
 
+    @override
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Update the momentum branch if an optimizer step was made, and set the next tau.
-
-        Args:
-            outputs: what the training step returned.
-            batch: indexes, a list of crops and targets.
-            batch_idx: the number of the batch.
-        """
         super().on_train_batch_end(outputs, batch, batch_idx, 0)
         self._set_tau()
 

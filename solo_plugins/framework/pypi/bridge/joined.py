@@ -24,16 +24,8 @@ from solo_plugins.distributed import gather_rows, world_size
 class _Joined:
     """Stands in front of a method and replaces its loss if there are several processes."""
 
+    @override
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> Tensor:
-        """Compute the loss of one batch.
-
-        Args:
-            batch: indexes (N,), a list of crops (N, C, H, W) and targets (N,).
-            batch_idx: the number of the batch.
-
-        Returns:
-            The loss of the method and of the online classifier.
-        """
         if world_size() == 1:
             return super().training_step(batch, batch_idx)
         out = BaseMethod.training_step(self, batch, batch_idx)
