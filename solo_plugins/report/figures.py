@@ -236,15 +236,9 @@ def _label_points(panel: Axes, points: pd.DataFrame, palette: dict[str, Any]) ->
     taken = [Bbox.from_extents(*place, *place).padded(6) for place in places]
     halo = [withStroke(linewidth=3, foreground="white")]
     for point in points[points["mu"].notna()].itertuples():
-        place, look = (point.zeros, point.value), {"color": palette[point.series], "size": "small"}
-        text = panel.annotate(
-            f"μ={point.mu:.3g}",
-            place,
-            (0, 0),
-            textcoords="offset fontsize",
-            path_effects=halo,
-            **look,
-        )
+        look = {"color": palette[point.series], "size": "small", "textcoords": "offset fontsize"}
+        place = (point.zeros, point.value)
+        text = panel.annotate(f"μ={point.mu:.3g}", place, (0, 0), path_effects=halo, **look)
 
         def covered(side: tuple[float, float], text: Any = text) -> int:
             ha, va = (int(np.sign(offset)) for offset in side)
