@@ -3,7 +3,6 @@
 
 __all__ = ["Picture", "curves", "outputs", "pareto", "sparsity"]
 
-import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -33,6 +32,8 @@ _MEASURES = (
     ("knn", "online", "online kNN"),
     ("online", "online", "online linear probe"),
 )
+# Where a point's label may stand, in font sizes from the point; the first are tried first.
+_SIDES = [(far * x, far * y) for far in (0.7, 2) for x in (1, -1, 0) for y in (1, -1, 0) if x or y]
 # Panels of the training curves: title, quantity, unit, and whether the rows in it have a target.
 _CURVES = (
     ("Loss of Rectified LpJEPA", "loss", "loss (log scale)", {True}),
@@ -73,7 +74,7 @@ def pareto(rows: Sequence[Row]) -> Picture:
     grid = sns.relplot(
         pd.concat(panels, names=["panel"]).reset_index("panel"), kind="line", x="zeros", y="value",
         col="panel", hue="series", style="series", palette=palette, markers=True, dashes=False,
-        markersize=9, estimator=None, sort=False, facet_kws=PANELS,
+        markersize=9, estimator=None, sort=False, aspect=1.2, facet_kws=PANELS,
     )  # fmt: skip
     grid.set_titles("{col_name}").set_xlabels("fraction of projector outputs that are zero (%)")
     for title, panel in grid.axes_dict.items():
@@ -104,7 +105,7 @@ def sparsity(rows: Sequence[Row]) -> Picture:
     grid = sns.relplot(
         points.melt(["series", "active"], ["mu", "target"], "panel", "x"), kind="scatter", x="x",
         y="active", col="panel", hue="series", style="series", palette=palette, s=80, zorder=3,
-        facet_kws=PANELS,
+        aspect=1.2, facet_kws=PANELS,
     )  # fmt: skip
     over_mu, against = grid.axes.flat
     for panel, x in ((over_mu, "mu"), (against, "target")):
@@ -144,7 +145,9 @@ def outputs(rows: Sequence[Row]) -> Picture:
     shown, more = runs[:_MOST], runs[_MOST:]
     notes = _without(ours, runs, "has no histogram")
     notes += [f"{label} is the {_MOST + 1}th or later panel" for label in more["label"]]
-    grid = sns.FacetGrid(shown, col="label", col_wrap=min(3, len(shown)), height=4, **PANELS)
+    grid = sns.FacetGrid(
+        shown, col="label", col_wrap=min(3, len(shown)), height=4, aspect=1.2, **PANELS
+    )
     for panel, label, run in zip(grid.axes.flat, shown["label"], shown["run"], strict=True):
         _draw_outputs(panel, label, run)
     grid.set_axis_labels("value of an output", "density of all outputs (log scale)")
@@ -185,9 +188,10 @@ def curves(rows: Sequence[Row]) -> Picture:
     # Colours repeat after eight.
     dashes = {label: (4, 2) if index > 7 else "" for index, label in enumerate(labels)}
     grid = sns.relplot(
-        means, kind="line", x="epoch", y="value", col="panel", col_wrap=min(3, len(units)),
-        hue="label", style="label", hue_order=labels, style_order=labels, palette=colors(labels),
-        markers=True, markevery=0.1, dashes=dashes, errorbar=None, height=4, facet_kws=PANELS,
+        means, kind="line", x="epoch", y="value", hue="label", style="label", hue_order=labels,
+        style_order=labels, palette=colors(labels), dashes=dashes, errorbar=None, markers=True,
+        markevery=means["epoch"].max() // 10 + 1, col="panel", facet_kws=PANELS,
+        col_wrap={1: 1, 2: 2, 4: 2}.get(len(units), 3), height=4, aspect=1.2,
     )  # fmt: skip
     grid.set_titles("{col_name}")
     for title, panel in grid.axes_dict.items():
@@ -229,21 +233,22 @@ def _label_points(panel: Axes, points: pd.DataFrame, palette: dict[str, Any]) ->
     """Write mu beside the points, on the side that covers the fewest points and other labels."""
     panel.figure.canvas.draw()
     places = panel.transData.transform(points[["zeros", "value"]].to_numpy())
-    taken = [Bbox.from_extents(*place, *place).padded(5) for place in places]
+    taken = [Bbox.from_extents(*place, *place).padded(6) for place in places]
     halo = [withStroke(linewidth=3, foreground="white")]
     for point in points[points["mu"].notna()].itertuples():
-        # Spaces keep the text off its own marker.
-        place, look = (point.zeros, point.value), {"color": palette[point.series]}
-        text = panel.annotate(f"  μ={point.mu:.3g}  ", place, path_effects=halo, **look)
+        look = {"color": palette[point.series], "size": "small", "textcoords": "offset fontsize"}
+        place = (point.zeros, point.value)
+        text = panel.annotate(f"μ={point.mu:.3g}", place, (0, 0), path_effects=halo, **look)
 
-        def covered(side: tuple[str, str], text: Any = text) -> int:
-            text.set(ha=side[0], va=side[1])
+        def covered(side: tuple[float, float], text: Any = text) -> int:
+            ha, va = (int(np.sign(offset)) for offset in side)
+            text.set(ha=("center", "left", "right")[ha], va=("center", "bottom", "top")[va])
+            text.set_position(side)
             box = text.get_window_extent()
             outside = box.x0 < panel.bbox.x0 or box.x1 > panel.bbox.x1
             return box.count_overlaps(taken) + len(taken) * outside
 
-        sides = itertools.product(("left", "right"), ("bottom", "top", "center"))
-        covered(min(sides, key=covered))
+        covered(min(_SIDES, key=covered))
         taken.append(text.get_window_extent())
 
 

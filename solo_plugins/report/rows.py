@@ -169,7 +169,7 @@ def _differences(rows: Sequence[Row], *but: str) -> list[str]:
     """Name at most two settings in which rows differ, first those that a person looks for first.
 
     Args:
-        rows: of one look.
+        rows: rows that would have the same name.
         but: dotted keys that are left out.
 
     Returns:

@@ -133,7 +133,7 @@ def test_pareto_shows_zeros_against_accuracy(runs: Path) -> None:
 def test_labels_of_near_points_hide_neither_each_other_nor_points(run: Callable) -> None:
     for p in (1.0, 2.0):
         for mu, l0 in ((-1.0, 0.15), (-0.5, 0.2), (0.0, 0.45)):
-            outputs = {"val_l0_sparsity_metric": l0 + 0.01 * p, "val_acc1": 80 + mu + 0.1 * p}
+            outputs = {"val_l0_sparsity_metric": l0 + 0.01 * p, "val_acc1": 80 + mu + 0.02 * p}
             run(f"run{p}{mu}", p=p, mu=mu, summary=outputs)
     folders = sorted(run("other", "vicreg").parent.glob("run*"))
     with theme():
