@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The share of active outputs that is asked for against the one that a network comes to have.
+"""The active fraction of a trained network against its target.
 
     python benchmarks/sparsity_control.py [--quick] [--data DIR] [--variants paper ours ...]
 
 Trains a small convolutional network and the paper's projector for a fixed number of steps, once
 for each target, p, seed and variant of the loss, on scikit-learn's digits or, with `--data`, on
-CIFAR-100 (the first images of each class). Two augmented views. Shares, nearest neighbours (k = 20,
-cosine), dead outputs and all-zero rows are those of held-out images that are not augmented, with
-the network in evaluation mode. The variants are settings of `method_kwargs`: `paper` has none,
-`ours` is rectified_lpjepa_cifar100_calibrated.yaml's. The last line is JSON: errors and `knn_delta`
-are means over the grid, the maxima those of `ours`.
+CIFAR-100 (the first images of each class). Two augmented views. Active fractions, nearest
+neighbours (k = 20, cosine), dead outputs and all-zero rows are those of held-out images that are
+not augmented, with the network in evaluation mode. The variants are settings of `method_kwargs`:
+`paper` has none, `ours` is rectified_lpjepa_cifar100_calibrated.yaml's. The last line is JSON:
+errors and `knn_delta` are means over the grid, the maxima those of `ours`.
 """
 
 import argparse
@@ -237,7 +237,7 @@ def _print(outcomes: dict[Job, Outcome]) -> None:
         spread = statistics.stdev(achieved) if len(rows) > 1 else 0.0
         print(
             f"{p:>4g} {target:>7g} {variant:<26} {statistics.mean(achieved):>7.4f} +- {spread:.4f} "
-            f"{statistics.mean(abs(share - target) for share in achieved):>6.4f} "
+            f"{statistics.mean(abs(fraction - target) for fraction in achieved):>6.4f} "
             f"{_mean(rows, 'knn_backbone'):>12.2f} {_mean(rows, 'knn_projector'):>13.2f} "
             f"{max(row.dead_outputs for row in rows):>6.3f} "
             f"{max(row.all_zero_rows for row in rows):>9.3f}"

@@ -4,7 +4,7 @@
     python benchmarks/sparsity_control.py > table.txt
     python benchmarks/sparsity_plot.py table.txt sparsity.png
 
-On the left the share of active outputs on held-out images over the one asked for, on the right the
+On the left the active fraction on held-out images over its target, on the right the
 accuracy of nearest neighbours in the projector's outputs, for each variant and p.
 """
 
@@ -45,7 +45,7 @@ def draw(series: dict[tuple[str, float], list[Point]], path: Path) -> None:
     exponents = sorted({p for _, p in series})
     made, (left, right) = figure(1, 2, (10, 4.2))
     ticks = sorted({point.target for points in series.values() for point in points})
-    left.plot(ticks, ticks, color="0.4", linestyle="--", label="as asked for")
+    left.plot(ticks, ticks, color="0.4", linestyle="--", label="achieved = target")
     for (variant, p), points in series.items():
         look = {
             "color": COLORS[variants.index(variant) % len(COLORS)],
@@ -64,7 +64,7 @@ def draw(series: dict[tuple[str, float], list[Point]], path: Path) -> None:
     for panel in (left, right):
         panel.set_xscale("logit")
         panel.set_xticks(ticks, [f"{100 * tick:g}" for tick in ticks])
-        panel.set_xlabel("active outputs asked for (%)")
+        panel.set_xlabel("target active fraction (%)")
         panel.minorticks_off()
     legend(made, [left])
     save(made, path)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A trained network's share of active outputs: of which images, and in which mode?
+"""A trained network's active fraction: of which images, and in which mode?
 
-    python benchmarks/active_share.py RUN [RUN ...] [--images 6000]
+    python benchmarks/active_fraction.py RUN [RUN ...] [--images 6000]
 
 RUN is a pretraining run's folder. Thresholds are moved by augmented training images, whose batch
 also normalises them; what is evaluated are whole images, in evaluation mode. Each step from the one
@@ -26,7 +26,7 @@ from solo_plugins.evaluation.network import build
 from solo_plugins.runs.pretrained import find_pretrained
 
 COLUMNS = {
-    "asked": "asked",
+    "target": "target",
     "training_mode": "augmented, training mode",
     "augmented": "augmented",
     "whole": "whole",
@@ -35,26 +35,26 @@ COLUMNS = {
 
 
 def main() -> None:
-    """Print a table and, as the last line, the shares as JSON."""
+    """Print a table and, as the last line, the fractions as JSON."""
     args = _arguments()
     register()
     print(f"{'run':<40}" + "".join(f" {title:>{len(title)}}" for title in COLUMNS.values()))
-    found = {run: shares(run, args.images) for run in args.runs}
+    found = {run: fractions(run, args.images) for run in args.runs}
     for run, row in found.items():
         cells = (f" {_cell(row[name]):>{len(title)}}" for name, title in COLUMNS.items())
         print(f"{Path(run).name:<40}{''.join(cells)}")
-    print(json.dumps({"images": args.images, "torch": torch.__version__, "shares": found}))
+    print(json.dumps({"images": args.images, "torch": torch.__version__, "fractions": found}))
 
 
-def shares(run: str, images: int) -> dict[str, float | None]:
-    """Compute the shares of one run's outputs that are active.
+def fractions(run: str, images: int) -> dict[str, float | None]:
+    """Compute the active fractions of one run's outputs.
 
     Args:
         run: the run's folder.
         images: the largest number of images of each kind, drawn at random.
 
     Returns:
-        The share that was asked for, None if none was, and those of the columns.
+        The target active fraction, None without one, and those of the columns.
     """
     pretrained = find_pretrained(run)
     cfg: Any = pretrained.cfg
@@ -63,7 +63,7 @@ def shares(run: str, images: int) -> dict[str, float | None]:
     seed_everything(0, verbose=False)
     crops, whole = PretrainDataModule(cfg), LabelledDataModule(cfg, augment=False)
     return {
-        "asked": getattr(model, "target_l0", None),
+        "target": getattr(model, "target_l0", None),
         **_of_crops(model, crops, images, cfg),
         "whole": _of_images(model, whole.train_set, images, cfg),
         "validation": _of_images(model, whole.val_set, images, cfg),
@@ -78,13 +78,13 @@ def _of_crops(
     found: dict[str, list[Tensor]] = {"training_mode": [], "augmented": []}
     size = min(cfg.optimizer.batch_size, images)
     for _, views, _ in DataLoader(_some(data.train_set, images), size, drop_last=True):
-        for mode, shares in found.items():
+        for mode, fractions in found.items():
             model.train(mode == "training_mode")
             large = views[: cfg.data.num_large_crops]
-            shares += [l0_sparsity(model(view)["z"]) for view in large]
+            fractions += [l0_sparsity(model(view)["z"]) for view in large]
         model.load_state_dict(weights)  # a step in training mode moves running statistics
     model.eval()
-    return {mode: float(torch.stack(shares).mean()) for mode, shares in found.items()}
+    return {mode: float(torch.stack(fractions).mean()) for mode, fractions in found.items()}
 
 
 def _of_images(model: LightningModule, data: Any, images: int, cfg: DictConfig) -> float:
@@ -93,8 +93,8 @@ def _of_images(model: LightningModule, data: Any, images: int, cfg: DictConfig) 
     return float(l0_sparsity(found.by_name["projector"]))
 
 
-def _cell(share: float | None) -> str:
-    return "none" if share is None else f"{share:.4f}"
+def _cell(fraction: float | None) -> str:
+    return "none" if fraction is None else f"{fraction:.4f}"
 
 
 def _some(data: Any, images: int) -> Dataset:
