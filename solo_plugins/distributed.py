@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The processes that train together, asked for at each call, and what they share."""
+"""The processes that train together, and operations over all of them."""
 
 __all__ = [
     "gather",

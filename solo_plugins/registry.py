@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Entering the plugin's methods into solo-learn's table."""
+"""Registration of the plugin's methods in solo-learn's table."""
 
 __all__ = ["register"]
 

@@ -19,7 +19,7 @@ def check_choice(key: str, value: Any, choices: Iterable[str]) -> None:
         choices: the values that exist.
 
     Raises:
-        ConfigurationError: if `value` is none of them.
+        ConfigurationError: if `value` is not among them.
     """
     choices = list(choices)
     if value not in choices:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a configuration's accelerator, devices and precision come to on this machine."""
+"""The accelerator, devices and precision that a configuration gets on this machine."""
 
 __all__ = ["ACCELERATORS", "Hardware", "resolve"]
 
@@ -15,16 +15,16 @@ ACCELERATORS = ("auto", "gpu", "cuda", "cpu")
 
 
 class Hardware(NamedTuple):
-    """What was chosen.
+    """The hardware that was chosen for a run.
 
     Args:
         accelerator: ``gpu`` or ``cpu``.
-        devices: a number, or the list of GPUs that was asked for.
+        devices: a number, or a list of GPUs.
         precision: Lightning's name of it.
         strategy: Lightning's name of it.
         sync_batchnorm: whether batch statistics are those of all processes.
         num_devices: processes on this machine.
-        note: why it is not what was asked for, or an empty string.
+        note: why it differs from the configuration, or an empty string.
     """
 
     accelerator: str
@@ -47,8 +47,8 @@ class Hardware(NamedTuple):
 def resolve(cfg: DictConfig) -> Hardware:
     """Choose accelerator, devices, precision and strategy for this machine.
 
-    Without CUDA, a GPU configuration runs in one process on the CPU, in float32 where float16 was
-    asked for, since Lightning refuses the GPU's settings there.
+    Without CUDA, a GPU configuration runs in one process on the CPU, in float32 in place of
+    float16, since Lightning refuses the GPU's settings there.
 
     Args:
         cfg: the configuration with defaults.
@@ -57,7 +57,7 @@ def resolve(cfg: DictConfig) -> Hardware:
         The choice, which prints as one line.
 
     Raises:
-        ConfigurationError: if a setting is none of those that exist.
+        ConfigurationError: if a setting does not exist.
     """
     asked, devices, precision = cfg.accelerator, _plain(cfg.devices), str(cfg.precision)
     check_choice("accelerator", asked, ACCELERATORS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From what hydra composed to a configuration that the rest can rely on."""
+"""The configuration of ``main_pretrain.py``: checks, defaults and what follows from them."""
 
 __all__ = ["parse_cfg"]
 

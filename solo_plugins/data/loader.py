@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A training loader whose every epoch can be repeated."""
+"""A training loader whose epochs can be repeated."""
 
 __all__ = ["EpochSeededLoader"]
 

@@ -48,7 +48,7 @@ class PretrainDataModule(pl.LightningDataModule):
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known of the data set."""
+        """The data set's row of the table."""
         return DATASETS[self.cfg.data.dataset]
 
     def prepare_data(self) -> None:
@@ -82,7 +82,7 @@ class PretrainDataModule(pl.LightningDataModule):
 
     @rank_zero_only
     def check(self) -> None:
-        """Download and build everything once, so that what is wrong is known before a run starts.
+        """Download and build everything once, so that errors show before a run starts.
 
         The other processes wait for the first one's download in Lightning's own order.
 

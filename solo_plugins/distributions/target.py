@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a distribution needs to be a target of outputs."""
+"""The interface of a distribution that outputs can be matched to."""
 
 __all__ = ["Target"]
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What a pretrained network is worth: a linear probe, fine-tuning and nearest neighbours."""
+"""Evaluation of pretrained networks: linear probe, fine-tuning and nearest neighbours."""

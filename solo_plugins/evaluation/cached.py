@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Features in place of images: a frozen network runs once, not once per epoch."""
+"""A data module of features, with which a frozen network runs once, not once per epoch."""
 
 __all__ = ["FeatureDataModule", "without_backbone"]
 

@@ -32,7 +32,7 @@ from solo_plugins.training.trainer import fit, in_memory_format, say
 
 
 class LinearResult(NamedTuple):
-    """What an evaluation came to.
+    """The result of a linear evaluation.
 
     Args:
         folder: the evaluation's own run folder.

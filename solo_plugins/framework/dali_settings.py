@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the DALI pipelines of both releases are told alike."""
+"""The settings that the DALI pipelines of both releases have in common."""
 
 __all__ = ["dali_settings"]
 
@@ -14,7 +14,7 @@ from solo_plugins.errors import ConfigurationError
 def dali_settings(
     cfg: DictConfig, *, rank: int, local_rank: int, world_size: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """List what a pipeline that reads and augments images is told, and the iterator over it.
+    """Build the settings of a pipeline that reads and augments images, and of its iterator.
 
     Args:
         cfg: the configuration.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The step of solo-learn's linear model, which has two mistakes on main."""
+"""The step of solo-learn's linear model, with two errors of main corrected."""
 
 __all__ = ["LinearStep"]
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class LinearStep:
-    """A step that smooths labels without mixup too, and knows data sets of less than 5 classes.
+    """A step that smooths labels without mixup too, and handles less than 5 classes.
 
     Main takes ``loss_func`` for mixed images only, so that its ``label_smoothing`` alone has no
     effect, and asks for the top 5 of any number of classes. The class stands in front of a linear

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The weighted vote of nearest neighbours, and solo-learn's online classifier made to use it."""
+"""The weighted vote of nearest neighbours, and solo-learn's online classifier built on it."""
 
 __all__ = ["DISTANCES", "WeightedKNNClassifier", "hits", "nearest_neighbours", "vote"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which views are compared with which."""
+"""An average over the pairs of views that are compared."""
 
 __all__ = ["mean_over_pairs"]
 

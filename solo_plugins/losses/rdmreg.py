@@ -19,7 +19,7 @@ from solo_plugins.losses.sliced_wasserstein import (
 
 
 class RDMReg(nn.Module):
-    """The regulariser: draws directions and target samples and compares.
+    """The regulariser: it draws directions and target samples and compares.
 
     Args:
         target: the distribution of one output, with an empty batch shape.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How outputs are doing over an epoch: sparsity, collapse, rank, marginals and dependence."""
+"""Diagnostics of outputs over an epoch: sparsity, collapse, rank, marginals, dependence."""
 
 __all__ = ["OutputDiagnostics"]
 

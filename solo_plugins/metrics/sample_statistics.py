@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a sample of outputs tells that single rows do not: rank, marginals and dependence."""
+"""Statistics of a sample of outputs: rank, marginals and dependence."""
 
 __all__ = ["Quantiles", "effective_rank", "marginal_distance", "nhsic"]
 

@@ -28,7 +28,7 @@ def check_fits(model: nn.Module, checkpoint: Path) -> None:
 
 
 def load_checkpoint(checkpoint: Path) -> Mapping[str, Any]:
-    """Read a checkpoint without running what may stand in it.
+    """Read a checkpoint without running code that it may contain.
 
     Args:
         checkpoint: a Lightning checkpoint.
@@ -37,17 +37,17 @@ def load_checkpoint(checkpoint: Path) -> Mapping[str, Any]:
         Its entries, ``state_dict`` among them, on the CPU.
 
     Raises:
-        ConfigurationError: if it is none, or holds more than tensors and plain values.
+        ConfigurationError: if it cannot be read, or holds more than tensors and plain values.
     """
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError, ValueError) as error:
-        # torch has no error of its own for a file that is no checkpoint
+        # torch has no error of its own for a file that is not a checkpoint
         reason = str(error).strip().partition("\n")[0]
         raise ConfigurationError(
-            f"Expected a checkpoint of tensors and plain values but {str(checkpoint)!r} is none, "
-            "or holds objects that are not loaded since they could run any code. If it is your "
-            "own, save its `state_dict` alone by "
+            f"Expected {str(checkpoint)!r} to be a readable checkpoint of tensors and plain "
+            "values. Other objects are not loaded, since they could run any code. If the file is "
+            "your own, save its `state_dict` alone by "
             "torch.save({'state_dict': torch.load(path, weights_only=False)['state_dict']}, new). "
             f"torch says: {reason}"
         ) from error
@@ -65,9 +65,9 @@ def check_weights(
     """Compare names and shapes of saved weights with those of a model.
 
     Args:
-        weights: the saved ones.
-        own: the model's.
-        checkpoint: where the saved ones come from.
+        weights: the saved weights by name.
+        own: the model's weights by name.
+        checkpoint: the file of the saved weights.
 
     Raises:
         ConfigurationError: listing what is missing, unknown or of another shape.

@@ -158,7 +158,7 @@ class RunFolder:
         return (self.path / _SUMMARY).is_file()
 
     def read_summary(self) -> dict[str, Any]:
-        """Read what the run came to.
+        """Read the run's summary.
 
         Returns:
             The last value of every metric, and facts about the run.
@@ -169,7 +169,7 @@ class RunFolder:
         return _read_json(self.path / _SUMMARY)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write what the run came to.
+        """Write the run's summary.
 
         Args:
             summary: what ``json`` can write.

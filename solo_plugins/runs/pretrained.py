@@ -47,7 +47,7 @@ def find_pretrained(path: Any) -> Pretrained:
         Both.
 
     Raises:
-        ConfigurationError: if there is no checkpoint, or its configuration is none of a
+        ConfigurationError: if there is no checkpoint, or its configuration is not that of a
             pretraining run.
     """
     checkpoint = _checkpoint(path)

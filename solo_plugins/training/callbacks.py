@@ -24,13 +24,13 @@ from solo_plugins.runs.provenance import commit, versions
 class StopOnNonFinite(Callback):
     """Stops a run whose loss became NaN or infinite, before it overwrites a good checkpoint.
 
-    The first bad step of every term is kept on the device and looked at every `interval` steps and
-    at the end of each epoch, so that a GPU is not waited for in every step. On the CPU, where there
-    is nothing to wait for, it is looked at after every step.
+    The first bad step of every term is kept on the device. It is read every `interval` steps and at
+    the end of each epoch, so that the program does not wait for a GPU in every step; on the CPU it
+    is read after every step.
 
     Args:
-        interval: steps between two looks on an accelerator.
-        skip: terms that are not looked at.
+        interval: steps between two checks on an accelerator.
+        skip: terms that are not checked.
     """
 
     def __init__(self, interval: int = 50, *, skip: tuple[str, ...] = ()) -> None:
@@ -79,7 +79,7 @@ class Resumable(Callback):
 
     SwAV registers its queue when training starts: a new model has no place for a saved one, and
     would empty it. Such late buffers are saved apart and put back. On solo-learn's main SimSiam's
-    schedule holds a function, and with it a copy of the optimizer: what is no value is left out.
+    schedule holds a function, and with it a copy of the optimizer: functions are left out.
     """
 
     _KEY = "late_buffers"
@@ -124,7 +124,7 @@ class Resumable(Callback):
 
 
 class RecordRun(Callback):
-    """Writes what a run is when it starts and what it came to when it ends.
+    """Writes a run's configuration when it starts and its summary when it ends.
 
     The summary holds the last value of every metric, the number of epochs and steps, the
     ``seconds`` of all parts of a resumed run up to their checkpoints, the ``commit`` of the code,

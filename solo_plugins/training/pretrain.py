@@ -25,7 +25,7 @@ from solo_plugins.training.trainer import fit, in_memory_format, say
 
 
 class PretrainResult(NamedTuple):
-    """What a run came to.
+    """The result of a pretraining run.
 
     Args:
         folder: the run's folder.

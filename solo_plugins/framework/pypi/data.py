@@ -102,7 +102,7 @@ def prepare_datasets(
 
 
 def _keep_fraction(dataset: Any, fraction: float) -> None:
-    """Keep a share of the images, stratified by class where there are labels, as main does."""
+    """Keep a fraction of the images, stratified by class where there are labels, as main does."""
     from sklearn.model_selection import train_test_split  # slow to import, rarely needed
 
     split: dict[str, Any] = {"train_size": fraction, "random_state": 42}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What the main branch of solo-learn has and its release on PyPI lacks."""
+"""The parts of solo-learn's main branch that its release on PyPI lacks."""

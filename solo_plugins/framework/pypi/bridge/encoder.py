@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stands between the release's methods and its ``BaseMethod``."""
+"""The class between the release's methods and its ``BaseMethod``."""
 
 __all__ = ["Encoder"]
 
@@ -22,7 +22,7 @@ _MAIN_NAMES = {"encoder": "backbone", "momentum_encoder": "momentum_backbone"}
 
 
 class Encoder(BaseMethod):
-    """What every method of the release gets: any backbone, main's names, optimizers and kNN.
+    """Adds any backbone, main's names, main's optimizers and the repaired kNN to a method.
 
     Args:
         cfg: main's configuration, with all defaults filled in.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stands in front of the release's methods, so that they run under Lightning 2 as on main."""
+"""Mixins by which the release's methods run under Lightning 2 and behave as on main."""
 
 __all__ = ["FromConfig", "GradientClipping", "Momentum", "UnitPrototypes", "Validation"]
 
@@ -83,7 +83,7 @@ class GradientClipping:
     """Keeps DINO's ``clip_gradients(value)`` and Lightning's hook of the same name apart."""
 
     def clip_gradients(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Clip gradients as Lightning does if it asks, and as the method does if that asks.
+        """Clip gradients as Lightning does when it calls, and as the method does when that calls.
 
         Args:
             optimizer: Lightning's optimizer, or the method's threshold.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""solo-learn's schedules, of which groups with a true `static_lr` are left out."""
+"""solo-learn's schedules. Groups with a true `static_lr` keep their rate."""
 
 __all__ = ["CosineAnnealingLR", "LinearWarmupCosineAnnealingLR", "MultiStepLR"]
 
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 
 class _NotStatic(LRScheduler):
-    """Stands in front of a schedule and leaves static groups out of it."""
+    """A mixin of a schedule by which static groups keep their rate."""
 
     @override
     def get_lr(self) -> list[float]:
@@ -19,11 +19,11 @@ class _NotStatic(LRScheduler):
 
 
 class MultiStepLR(_NotStatic, lr_scheduler.MultiStepLR):
-    """torch's, but for static groups."""
+    """torch's schedule of this name, in which static groups keep their rate."""
 
 
 class CosineAnnealingLR(_NotStatic, lr_scheduler.CosineAnnealingLR):
-    """torch's, but for static groups."""
+    """torch's schedule of this name, in which static groups keep their rate."""
 
 
 class LinearWarmupCosineAnnealingLR(LRScheduler):
