@@ -12,8 +12,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_plugins.args.checks import check_positive_integer
 from solo_plugins.errors import ConfigurationError, nearest
+from solo_plugins.framework.defaults import MOMENTUM
 
-# solo-learn main's defaults, where it has one. Blocks of one method (method_kwargs) are its own.
+# solo-learn main's defaults, where it has one.
 DEFAULTS: dict[str, Any] = {
     "seed": 5,
     "num_nodes": 1,
@@ -32,28 +33,17 @@ DEFAULTS: dict[str, Any] = {
         "num_workers": 4,
         "preload": False,
     },
-    "backbone": {"kwargs": {}},
-    "optimizer": {"kwargs": {}, "exclude_bias_n_norm_wd": False},
-    "scheduler": {
-        "lr_decay_steps": None,
-        "min_lr": 0.0,
-        "warmup_start_lr": 3e-5,
-        "warmup_epochs": 10,
-        "interval": "step",
-    },
     "checkpoint": {"enabled": False, "dir": "trained_models", "frequency": 1, "keep_prev": False},
     "auto_resume": {"enabled": False, "max_hours": 36},
     "wandb": {"enabled": False, "entity": None, "project": "solo-learn", "offline": False},
-    "knn_eval": {"enabled": False, "k": 20, "distance_func": "euclidean"},
-    "performance": {"disable_channel_last": False},
     "dali": {"device": "gpu", "encode_indexes_into_labels": False},
-    "momentum": {"base_tau": 0.99, "final_tau": 1.0, "classifier": False},
     # Blocks of the reference implementation and of solo-learn that may stand in a YAML, disabled.
     "mlp_probe": {"enabled": False, "num_layers": 3},
     "auto_umap": {"enabled": False, "dir": "auto_umap", "frequency": 1, "keep_previous": False},
     # What the shared augmentations read their numbers from.
     "two_views": {},
-    "method_kwargs": {},
+    # Lightning has a default of its own for this one.
+    **{name: value for name, value in MOMENTUM.items() if name != "accumulate_grad_batches"},
 }
 
 _REQUIRED = {

@@ -2,7 +2,7 @@
 """The target's distribution and its parameters."""
 
 __all__ = [
-    "GeneralizedGaussian", "RectifiedGeneralizedGaussian", "Target", "mu_gn", "mu_rgn",
+    "GeneralizedGaussian", "Quantiles", "RectifiedGeneralizedGaussian", "Target", "mu_gn", "mu_rgn",
     "scaled_to_unit_rms", "sigma_gn", "sigma_rgn",
 ]  # fmt: skip
 
@@ -15,4 +15,4 @@ from solo_plugins.distributions.parameters import (
     sigma_rgn,
 )
 from solo_plugins.distributions.rectified import RectifiedGeneralizedGaussian
-from solo_plugins.distributions.target import Target
+from solo_plugins.distributions.target import Quantiles, Target

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The interface of a distribution that outputs can be matched to."""
 
-__all__ = ["Target"]
+__all__ = ["Quantiles", "Target"]
 
 from typing import Any, Protocol
 
@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 
-class Target(Protocol):
+class Quantiles(Protocol):
+    """A distribution whose quantile function is known."""
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Compute the quantiles of probabilities of any shape."""
+
+
+class Target(Quantiles, Protocol):
     """The distribution that each output is matched to, of an empty batch shape."""
 
     @property
@@ -32,6 +39,3 @@ class Target(Protocol):
         device: torch.device | str | None = None,
     ) -> Tensor:
         """Draw samples of a shape, without a gradient."""
-
-    def icdf(self, value: Tensor) -> Tensor:
-        """Compute the quantiles of probabilities of any shape."""

@@ -12,9 +12,10 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from solo_plugins.distributions import Quantiles
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import outputs
-from solo_plugins.metrics import OutputDiagnostics, Quantiles
+from solo_plugins.metrics import OutputDiagnostics
 
 _BINS = 200
 

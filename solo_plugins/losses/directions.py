@@ -123,7 +123,14 @@ def singular_directions(features: Tensor, *, bottom_half: bool = False) -> Tenso
 
 @dataclass(frozen=True)
 class _FreshDirections:
-    """Directions that do not depend on the features, fresh at every call, shared by the views."""
+    """Directions that do not depend on the features, fresh at every call, shared by the views.
+
+    Args:
+        num_projections: K, positive.
+
+    Raises:
+        ValueError: if `num_projections` is not positive.
+    """
 
     num_projections: int
 
@@ -153,12 +160,6 @@ class _FreshDirections:
 class RandomDirections(_FreshDirections):
     """Independent uniform directions, fresh at every call, shared by the views (the paper's).
 
-    Args:
-        num_projections: K, positive.
-
-    Raises:
-        ValueError: if `num_projections` is not positive.
-
     Example:
         >>> RandomDirections(5)([torch.zeros(2, 3)]).shape
         torch.Size([5, 3])
@@ -169,12 +170,6 @@ class RandomDirections(_FreshDirections):
 
 class OrthogonalDirections(_FreshDirections):
     """Blocks of orthonormal directions, fresh at every call, shared by the views.
-
-    Args:
-        num_projections: K, positive.
-
-    Raises:
-        ValueError: if `num_projections` is not positive.
 
     Example:
         >>> OrthogonalDirections(5)([torch.zeros(2, 3)]).shape

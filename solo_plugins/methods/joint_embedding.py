@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from solo_plugins.distributions import Quantiles
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import BaseMethod, accuracy_at_k
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
-from solo_plugins.metrics import OutputDiagnostics, Quantiles, l0_sparsity, l1_sparsity
+from solo_plugins.metrics import OutputDiagnostics, l0_sparsity, l1_sparsity
 from solo_plugins.runs.description import Description
 
 # The reference implementation's log keys, behind `train_` or `val_`; others keep their names.

@@ -28,10 +28,8 @@ class LeJEPASettings(JointEmbeddingSettings):
         num_projections: directions per step (LeJEPA: 1024).
         num_knots: frequencies of the test, at least 2 (LeJEPA: 17).
         max_frequency: the largest of them, positive (LeJEPA: 3).
-        **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`.
-
-    Raises:
-        ConfigurationError: if a value is out of range; the text names key, rule and value.
+        **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`,
+            whose errors are raised.
     """
 
     method: ClassVar[str] = "lejepa"
@@ -65,9 +63,6 @@ class LeJEPA(JointEmbedding):
 
     Args:
         cfg: solo-learn's configuration; ``method_kwargs`` are those of :class:`LeJEPASettings`.
-
-    Raises:
-        ConfigurationError: if a setting cannot work.
 
     References:
         LeJEPA, https://arxiv.org/abs/2511.08544

@@ -18,10 +18,7 @@ class LpJEPASettings(RectifiedLpJEPASettings):
     Args:
         target_distribution: ``lp_distribution``, nothing else.
         projector_type: ``mlp``, nothing else.
-        **others: as for :class:`~solo_plugins.RectifiedLpJEPASettings`.
-
-    Raises:
-        ConfigurationError: if a value is out of range; the text names key, rule and value.
+        **others: as for :class:`~solo_plugins.RectifiedLpJEPASettings`, whose errors are raised.
     """
 
     method: ClassVar[str] = "lpjepa"
@@ -40,9 +37,6 @@ class LpJEPA(RectifiedLpJEPA):
 
     Args:
         cfg: solo-learn's configuration; ``method_kwargs`` are those of :class:`LpJEPASettings`.
-
-    Raises:
-        ConfigurationError: if a setting cannot work.
 
     References:
         Rectified LpJEPA, https://arxiv.org/abs/2602.01456 (its unrectified case)

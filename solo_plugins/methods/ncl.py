@@ -24,10 +24,8 @@ class NCLSettings(JointEmbeddingSettings):
         projector_type: ``rectified_mlp``; with ``mlp`` the method is SimCLR.
         temperature: of the softmax over similarities, at least 0.02, below which solo-learn main's
             exponentials overflow (solo-learn's CIFAR YAML and the reference: 0.2).
-        **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`.
-
-    Raises:
-        ConfigurationError: if a value is out of range; the text names key, rule and value.
+        **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`,
+            whose errors are raised.
     """
 
     method: ClassVar[str] = "ncl"
@@ -48,9 +46,6 @@ class NCL(JointEmbedding):
 
     Args:
         cfg: solo-learn's configuration; ``method_kwargs`` are those of :class:`NCLSettings`.
-
-    Raises:
-        ConfigurationError: if a setting cannot work.
 
     References:
         Non-negative Contrastive Learning, https://arxiv.org/abs/2403.12459

@@ -25,10 +25,8 @@ class NVICRegSettings(JointEmbeddingSettings):
         sim_loss_weight: weight of the squared distance between views (VICReg: 25).
         var_loss_weight: weight of the variance term (VICReg: 25).
         cov_loss_weight: weight of the covariance term (VICReg: 1).
-        **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`.
-
-    Raises:
-        ConfigurationError: if a value is out of range; the text names key, rule and value.
+        **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`,
+            whose errors are raised.
     """
 
     method: ClassVar[str] = "nvicreg"
@@ -51,9 +49,6 @@ class NVICReg(JointEmbedding):
 
     Args:
         cfg: solo-learn's configuration; ``method_kwargs`` are those of :class:`NVICRegSettings`.
-
-    Raises:
-        ConfigurationError: if a setting cannot work.
 
     References:
         VICReg, https://arxiv.org/abs/2105.04906; Rectified LpJEPA, https://arxiv.org/abs/2602.01456

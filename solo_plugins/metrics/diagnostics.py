@@ -10,8 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from solo_plugins.distributions import Quantiles
 from solo_plugins.metrics.sample_statistics import (
-    Quantiles,
     effective_rank,
     marginal_distance,
     nhsic,

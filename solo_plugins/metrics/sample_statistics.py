@@ -1,22 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Statistics of a sample of outputs: rank, marginals and dependence."""
 
-__all__ = ["Quantiles", "effective_rank", "marginal_distance", "nhsic"]
-
-from typing import Protocol
+__all__ = ["effective_rank", "marginal_distance", "nhsic"]
 
 import torch
 from torch import Tensor
 
+from solo_plugins.distributions import Quantiles
+
 # Of so many rows and outputs nHSIC is computed: 64 kernels of 256 x 256 are 32 MiB.
 _HSIC_ROWS, _HSIC_OUTPUTS = 256, 64
-
-
-class Quantiles(Protocol):
-    """A distribution whose quantile function is known."""
-
-    def icdf(self, value: Tensor) -> Tensor:
-        """Compute the quantiles of probabilities of any shape."""
 
 
 @torch.no_grad()

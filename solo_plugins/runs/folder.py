@@ -8,8 +8,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -38,6 +39,7 @@ class RunFileError(ConfigurationError):
         self.path, self.reason = path, reason
 
 
+@dataclass(frozen=True)
 class RunFolder:
     """The folder of a run: its configuration, checkpoints, logs and results.
 
@@ -45,31 +47,22 @@ class RunFolder:
         path: the folder, which need not exist.
 
     Example:
-        >>> RunFolder("trained_models/byol/a").last_checkpoint.as_posix()
+        >>> RunFolder(Path("trained_models/byol/a")).last_checkpoint.as_posix()
         'trained_models/byol/a/last.ckpt'
     """
 
-    # What Lightning's ModelCheckpoint and CSVLogger make of these are the names above.
-    LAST_CHECKPOINT_STEM = _LAST.removesuffix(".ckpt")
+    path: Path
+
+    # Lightning's ModelCheckpoint adds the suffix.
+    LAST_CHECKPOINT_STEM: ClassVar[str] = _LAST.removesuffix(".ckpt")
     # For messages: what a user finds in a folder.
-    CONFIG, SUMMARY = _CONFIG, _SUMMARY
-    CONTENTS = f"{_CONFIG}, {_LAST} and {_SUMMARY}"
-    CONFIGS = f"{_CONFIG} or {_FOREIGN_CONFIG}"
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunFolder) and self.path == other.path
-
-    def __hash__(self) -> int:
-        return hash(self.path)
+    CONFIG: ClassVar[str] = _CONFIG
+    SUMMARY: ClassVar[str] = _SUMMARY
+    CONTENTS: ClassVar[str] = f"{_CONFIG}, {_LAST} and {_SUMMARY}"
+    CONFIGS: ClassVar[str] = f"{_CONFIG} or {_FOREIGN_CONFIG}"
 
     def __str__(self) -> str:
         return str(self.path)
-
-    def __repr__(self) -> str:
-        return f"RunFolder({str(self.path)!r})"
 
     @classmethod
     def below(cls, parent: Path) -> "list[RunFolder]":

@@ -36,19 +36,19 @@ class _Pull(JointEmbedding):
 
 
 @pytest.mark.parametrize(
-    ("method", "loss"),
+    ("method", "loss", "settings"),
     [
-        ("pull", "train_pull_loss"),
-        ("nvicreg", "train_nvicreg_loss"),
-        ("vicreg", "train_vicreg_loss"),
-        ("byol", "train_neg_cos_sim"),
+        ("pull", "train_pull_loss", {}),
+        ("nvicreg", "train_nvicreg_loss", {}),
+        ("vicreg", "train_vicreg_loss", {}),
+        ("byol", "train_neg_cos_sim", {"method_kwargs__pred_hidden_dim": 16}),
     ],
 )
 def test_a_run_has_a_row_and_a_curve(
-    method: str, loss: str, methods: dict, make_cfg: Make, tmp_path: Path
+    method: str, loss: str, settings: dict, methods: dict, make_cfg: Make, tmp_path: Path
 ) -> None:
     methods["pull"] = _Pull
-    result = pretrain(make_cfg(method, max_epochs=2))
+    result = pretrain(make_cfg(method, max_epochs=2, **settings))
     run = read_run(result.folder)
     assert (run.description.label, run.description.loss) == (method, loss)
     logged = result.metrics[f"{loss}_epoch"]

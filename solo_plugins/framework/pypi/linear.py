@@ -18,8 +18,8 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.framework.defaults import LINEAR, fill_defaults
 from solo_plugins.framework.linear_step import LinearStep
-from solo_plugins.framework.pypi.bridge.defaults import LINEAR, fill_defaults
 from solo_plugins.framework.pypi.bridge.hooks import Validation
 from solo_plugins.framework.pypi.bridge.optimizer import configure
 

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from solo_plugins.framework.backbones import timm_factory
+from solo_plugins.framework.defaults import BASE, fill_defaults
 from solo_plugins.framework.neighbours import WeightedKNNClassifier
-from solo_plugins.framework.pypi.bridge.defaults import BASE, fill_defaults
 from solo_plugins.framework.pypi.bridge.optimizer import configure
 
 _MAIN_NAMES = {"encoder": "backbone", "momentum_encoder": "momentum_backbone"}

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from solo_plugins.framework.defaults import MOMENTUM, fill_defaults
 from solo_plugins.framework.pypi.bridge.arguments import constructor_arguments, parser_defaults
-from solo_plugins.framework.pypi.bridge.defaults import MOMENTUM, fill_defaults
 
 
 class Validation:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The settings that solo-learn main's methods fill in, for the release that has no configs."""
+"""The optional settings of solo-learn main's methods; its PyPI release has no configurations."""
 
 __all__ = ["BASE", "LINEAR", "MOMENTUM", "fill_defaults"]
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-Defaults = dict[str, dict[str, Any] | int]
+Defaults = dict[str, Any]
 
 BASE: Defaults = {
     "backbone": {"kwargs": {}},
