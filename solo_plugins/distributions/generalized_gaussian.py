@@ -121,16 +121,7 @@ class GeneralizedGaussian(Distribution):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Draw without a gradient.
-
-        Args:
-            sample_shape: the shape in front of the batch shape.
-            generator: where the randomness comes from.
-            device: where to draw; the generator's device, else that of `loc`, by default.
-
-        Returns:
-            Samples of shape ``sample_shape + batch_shape``.
-        """
+        """Draw without a gradient; the arguments are those of :meth:`rsample`."""
         with torch.no_grad():
             return self.rsample(sample_shape, generator=generator, device=device)
 

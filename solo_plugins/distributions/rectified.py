@@ -113,16 +113,7 @@ class RectifiedGeneralizedGaussian(Distribution):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Draw from the base distribution, in float32 or better, and rectify.
-
-        Args:
-            sample_shape: the shape in front of the batch shape.
-            generator: where the randomness comes from.
-            device: where to draw; the generator's device, else that of `loc`, by default.
-
-        Returns:
-            Non-negative samples of shape ``sample_shape + batch_shape``.
-        """
+        """Rectify samples of the base distribution, whose arguments these are."""
         return self.base_dist.rsample(sample_shape, generator=generator, device=device).relu()
 
     sample = GeneralizedGaussian.sample

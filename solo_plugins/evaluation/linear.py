@@ -65,14 +65,7 @@ class ProjectorFeatures(nn.Module):
             self.num_features = self(torch.zeros(1, 3, crop_size, crop_size)).size(1)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Compute outputs.
-
-        Args:
-            X: images (N, C, H, W).
-
-        Returns:
-            Outputs (N, D).
-        """
+        """Compute outputs (N, D) of images (N, C, H, W)."""
         return self.projector(self.backbone(X))
 
 

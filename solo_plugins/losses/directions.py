@@ -76,14 +76,8 @@ def orthogonal_directions(
 ) -> Tensor:
     """Draw orthonormal bases, each uniformly, until there are enough directions.
 
-    Args:
-        num_projections: K.
-        dim: D; rows are orthogonal within each block of D, the last block may be cut.
-        generator: where the randomness comes from.
-        device: where to draw; the generator's by default.
-
-    Returns:
-        Unit rows (K, D) in float32.
+    Arguments and result are those of :func:`random_directions`. Rows are orthogonal within each
+    block of D; the last block may be cut.
 
     Example:
         >>> rows = orthogonal_directions(4, 4)

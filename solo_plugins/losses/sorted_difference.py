@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Squared differences of sorted projections, with their gradient, walked in chunks."""
 
-__all__ = ["sorted_difference"]
+__all__ = ["sort_with_order", "sorted_difference"]
 
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from solo_plugins import distributed
-from solo_plugins.losses.sorting import sort_, sort_with_order
 
 
 def sorted_difference(
@@ -84,7 +83,7 @@ def _walk(
         for view in range(z.size(0)):
             directions = chunk[view % chunk.size(0)]
             if sorted_target is None or not shared:
-                sorted_target = sort_(directions @ y[view % y.size(0)].T)
+                sorted_target = _sort_(directions @ y[view % y.size(0)].T)
             into = None if gradient is None else gradient[view]
             value += _compare(z[view], sorted_target, directions, into)
     return value, gradient
@@ -96,9 +95,32 @@ def _compare(
     """Compute one term of :func:`_walk`; its buffers are freed before the next one's are made."""
     projected = directions @ z.T  # (chunk, N)
     if gradient is None:
-        return sort_(projected).sub_(sorted_target).square_().sum()
+        return _sort_(projected).sub_(sorted_target).square_().sum()
     values, order = sort_with_order(projected)
     difference = values.sub_(sorted_target)
     projected.scatter_(1, order, difference)
     gradient.addmm_(projected.T, directions)
     return difference.square_().sum()
+
+
+def sort_with_order(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort along the last dimension and tell where each value came from."""
+    if rows.device.type != "cpu" or rows.dtype != torch.float32:
+        return rows.sort(dim=-1)
+    # Here numpy's sort is vectorised and torch's is not. A float32 leaves 29 bits of a float64
+    # free: the column goes into them and is sorted along.
+    packed = rows.double()
+    bits = packed.view(torch.int64)
+    bits |= torch.arange(rows.size(-1))
+    packed.numpy().sort(axis=-1)
+    values = packed.float()
+    bits &= 2**29 - 1
+    return values, bits
+
+
+def _sort_(rows: Tensor) -> Tensor:
+    """Sort along the last dimension, in place where that is possible."""
+    if rows.device.type == "cpu":
+        rows.numpy().sort(axis=-1)
+        return rows
+    return rows.sort(dim=-1).values

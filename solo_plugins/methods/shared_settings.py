@@ -50,14 +50,7 @@ class JointEmbeddingSettings:
         self._check_flags("add_projector_classifier")
 
     def projector(self, input_dim: int) -> nn.Module:
-        """Build the projector.
-
-        Args:
-            input_dim: number of backbone features, positive.
-
-        Returns:
-            A module from (N, input_dim) to (N, proj_output_dim).
-        """
+        """Build the projector, from backbone features (N, input_dim) to (N, proj_output_dim)."""
         return PROJECTORS[self.projector_type](
             input_dim, self.proj_hidden_dim, self.proj_output_dim
         )

@@ -39,14 +39,7 @@ class RepReLU(nn.Module):
     """:func:`rep_relu` as a module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply it.
-
-        Args:
-            x: any shape.
-
-        Returns:
-            max(x, 0).
-        """
+        """Apply it to `x` of any shape."""
         return rep_relu(x)
 
 

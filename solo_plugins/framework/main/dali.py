@@ -17,17 +17,7 @@ def dali_train_loader(cfg: DictConfig, *, rank: int, local_rank: int, world_size
     Main's own data module hands its device's number to DALI on a machine without CUDA too, where
     DALI takes none but None.
 
-    Args:
-        cfg: the configuration.
-        rank: the process's number among all.
-        local_rank: the process's number on its machine.
-        world_size: the number of processes.
-
-    Returns:
-        An iterator, with a length, of (indexes, crops, targets).
-
-    Raises:
-        ConfigurationError: if DALI is not installed.
+    Arguments and result are those of the twin in ``pypi``.
     """
     place = {"rank": rank, "local_rank": local_rank, "world_size": world_size}
     reading, iterating = dali_settings(cfg, **place)

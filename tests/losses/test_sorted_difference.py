@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from solo_plugins.losses.sorting import sort_with_order
+from solo_plugins.losses.sorted_difference import sort_with_order
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
