@@ -199,6 +199,35 @@ def killed_after() -> Callable[[int], Any]:
     return Kill
 
 
+@pytest.fixture(scope="session")
+def digit_pixels() -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """Return pixels and labels of 1,200 digits, and of the other 597."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    features, targets = torch.tensor(images).float(), torch.tensor(labels)
+    return (features[:1200], targets[:1200]), (features[1200:], targets[1200:])
+
+
+@pytest.fixture(scope="session")
+def scikit_learns_knn(digit_pixels: tuple) -> Callable[[int, float | None, str], float]:
+    """Return a function of k, temperature and distance: the accuracy on ``digit_pixels``."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    def accuracy(k: int, temperature: float | None, distance: str) -> float:
+        def weights(distances: np.ndarray) -> np.ndarray:
+            if temperature is None:
+                return 1 / (distances + 1e-5)
+            return np.exp((1 - distances) / temperature)
+
+        (train, labels), (test, targets) = digit_pixels
+        judge = KNeighborsClassifier(k, metric=distance, weights=weights, algorithm="brute")
+        judge.fit(train.double().numpy(), labels.numpy())
+        return 100 * judge.score(test.double().numpy(), targets.numpy())
+
+    return accuracy
+
+
 @pytest.fixture
 def lightning_quiet() -> Iterator[None]:
     """Let Lightning's and torch's advice about speed pass, in runs that are meant to be small."""

@@ -12,7 +12,7 @@ from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.schema import DEFAULTS, check_keys, with_defaults
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError, nearest, one_of
-from solo_plugins.framework import DISTANCES, METHODS, known_backbones, release
+from solo_plugins.framework import DISTANCES, FORMATS, METHODS, known_backbones
 
 # timm builds these for one image size, 224 unless it is told.
 _SIZED = ("vit_", "swin_", "deit", "beit", "eva")
@@ -65,10 +65,10 @@ def _check_data(cfg: DictConfig) -> None:
     data = cfg.data
     check_choice("data.dataset", data.dataset, DATASETS)
     check_choice("data.format", data.format, ("image_folder", "dali", "h5"))
-    if data.format == "h5" and (release() != "main" or not data.dataset.startswith("imagenet")):
+    if data.format == "h5" and ("h5" not in FORMATS or not data.dataset.startswith("imagenet")):
         raise ConfigurationError(
             "Expected `data.format` to be h5 only for ImageNet and on solo-learn's main branch but "
-            f"got h5 for {data.dataset} and solo-learn's {release()} release."
+            f"got h5 for {data.dataset}; this release reads {', '.join(FORMATS)}."
         )
     if data.format == "dali" and data.dataset not in IMAGE_FOLDERS:
         raise ConfigurationError(

@@ -7,7 +7,7 @@ names, and what they share stands beside them.
 """
 
 __all__ = [
-    "DISTANCES", "METHODS", "BaseMethod", "FullTransformPipeline", "LinearModel",
+    "DISTANCES", "FORMATS", "METHODS", "BaseMethod", "FullTransformPipeline", "LinearModel",
     "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
     "build_transform_pipeline", "dali_train_loader", "dataset_with_index", "hits",
     "known_backbones", "nearest_neighbours", "outputs", "prepare_datasets", "projector_name",
@@ -20,6 +20,7 @@ from solo_plugins.framework.release import import_solo, release
 if import_solo() == "main":
     from solo_plugins.framework.main.dali import dali_train_loader
     from solo_plugins.framework.main.data import (
+        FORMATS,
         FullTransformPipeline,
         NCropAugmentation,
         build_transform_pipeline,
@@ -32,6 +33,7 @@ if import_solo() == "main":
 else:
     from solo_plugins.framework.pypi.dali import dali_train_loader
     from solo_plugins.framework.pypi.data import (
+        FORMATS,
         FullTransformPipeline,
         NCropAugmentation,
         build_transform_pipeline,

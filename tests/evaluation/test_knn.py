@@ -5,11 +5,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -21,37 +18,23 @@ K = [1, 5, 20]
 TEMPERATURES = [0.07, 0.5]
 
 
-def _digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    images, labels = load_digits(return_X_y=True)
-    features, targets = torch.tensor(images).float(), torch.tensor(labels)
-    return (features[:TRAIN], targets[:TRAIN]), (features[TRAIN:], targets[TRAIN:])
-
-
-def _judge(k: int, temperature: float | None, distance: str) -> float:
-    weights: Any = lambda d: 1 / (d + 1e-5)  # noqa: E731
-    if temperature is not None:
-        weights = lambda d: np.exp((1 - d) / temperature)  # noqa: E731
-    judge = KNeighborsClassifier(k, metric=distance, weights=weights, algorithm="brute")
-    (train, labels), (test, targets) = _digits()
-    judge.fit(train.double().numpy(), labels.numpy())
-    return 100 * judge.score(test.double().numpy(), targets.numpy())
-
-
 @pytest.mark.parametrize("max_distances", [5_000_000, 7 * TRAIN], ids=["whole", "chunks"])
-def test_every_combination_is_scikit_learns(max_distances: int) -> None:
+def test_every_combination_is_scikit_learns(
+    max_distances: int, digit_pixels: tuple, scikit_learns_knn: Callable
+) -> None:
     rows = classify(
-        *_digits(), KNNSettings(K, TEMPERATURES, ["cosine", "euclidean"], max_distances)
+        *digit_pixels, KNNSettings(K, TEMPERATURES, ["cosine", "euclidean"], max_distances)
     )
     assert len(rows) == len(K) * (len(TEMPERATURES) + 1)
-    wanted = {row: _judge(row.k, row.temperature, row.distance) for row in rows}
+    wanted = {row: scikit_learns_knn(row.k, row.temperature, row.distance) for row in rows}
     # one of the 597 may fall either way: equal distances of whole numbers, float32 against float64
     differences = [abs(row.acc1 - accuracy) for row, accuracy in wanted.items()]
     assert max(differences) <= 100 / 597 + 1e-6
     assert sum(difference > 1e-6 for difference in differences) <= 2
 
 
-def test_one_neighbour_has_no_first_five_but_the_first() -> None:
-    (row,) = classify(*_digits(), KNNSettings([1], [0.1], ["cosine"]))
+def test_one_neighbour_has_no_first_five_but_the_first(digit_pixels: tuple) -> None:
+    (row,) = classify(*digit_pixels, KNNSettings([1], [0.1], ["cosine"]))
     assert row.acc1 == row.acc5
 
 
@@ -73,10 +56,12 @@ class _Distances(TorchFunctionMode):
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @pytest.mark.parametrize(("rows", "chunks"), [(100, 6), (250, 3)])
-def test_no_more_distances_are_held_than_allowed(rows: int, chunks: int, distance: str) -> None:
+def test_no_more_distances_are_held_than_allowed(
+    rows: int, chunks: int, distance: str, digit_pixels: tuple
+) -> None:
     settings = KNNSettings(K, TEMPERATURES, [distance], rows * TRAIN)
     with _Distances() as held:
-        classify(*_digits(), settings)
+        classify(*digit_pixels, settings)
     assert max(shape.numel() for shape in held.shapes) <= rows * TRAIN
     # once for all k and temperatures
     assert len(held.shapes) == chunks

@@ -6,11 +6,9 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
 from omegaconf import DictConfig
 
 from solo_plugins.framework import release
@@ -67,19 +65,13 @@ def test_versions_name_torch_and_the_release_of_solo_learn() -> None:
     assert found["solo_learn"] == ("main" if release() == "main" else "pypi 1.0.2")
 
 
-class _Stop(Callback):
-    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
-        if trainer.current_epoch == 1:
-            raise RuntimeError("killed")
-
-
 @pytest.mark.usefixtures("methods", "lightning_quiet")
 def test_the_seconds_of_a_resumed_run_are_those_of_its_parts(
-    make_cfg: Make, tmp_path: Path
+    make_cfg: Make, killed_after: Callable, tmp_path: Path
 ) -> None:
     cfg = make_cfg(auto_resume__enabled=True, limit_train_batches=1, limit_val_batches=0)
     with pytest.raises(RuntimeError, match="killed"):
-        pretrain(cfg, callbacks=[_Stop()])
+        pretrain(cfg, callbacks=[killed_after(2)])
     (checkpoint,) = (tmp_path / "runs").glob("*/*/last.ckpt")
     saved = torch.load(checkpoint, weights_only=True)
     # As if the first part had taken a thousand seconds.

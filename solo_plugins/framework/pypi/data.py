@@ -2,6 +2,7 @@
 """The datasets and augmentations of solo-learn's PyPI release, by main's interface."""
 
 __all__ = [
+    "FORMATS",
     "FullTransformPipeline",
     "NCropAugmentation",
     "build_transform_pipeline",
@@ -25,7 +26,8 @@ from solo.utils.pretrain_dataloader import (
 from torch.utils.data import Dataset
 from torchvision import transforms as T
 
-from solo_plugins.errors import ConfigurationError
+# The values of ``data.format`` that this release reads.
+FORMATS: tuple[str, ...] = ("image_folder", "dali")
 
 
 def build_transform_pipeline(dataset: str, cfg: DictConfig) -> Callable:
@@ -78,22 +80,14 @@ def prepare_datasets(
         dataset: ``data.dataset``.
         transform: a function of a PIL image.
         train_data_path: where the images are, or where to download them to.
-        data_format: ``image_folder``; the PyPI release has no other.
+        data_format: not used, this release reads image folders.
         no_labels: whether a custom folder holds images without class folders.
         download: ignored, the release downloads what is missing.
         data_fraction: the share of the images to use, or -1 for all.
 
     Returns:
         The training set.
-
-    Raises:
-        ConfigurationError: if `data_format` is not available.
     """
-    if data_format != "image_folder":
-        raise ConfigurationError(
-            "Expected `data.format` to be image_folder or dali with solo-learn 1.0.2 but got "
-            f"{data_format!r}; h5 needs solo-learn's main branch."
-        )
     root = None if train_data_path is None else Path(train_data_path)
     out = pretrain_dataloader.prepare_datasets(dataset, transform, root, ".", no_labels)
     if data_fraction > 0:
