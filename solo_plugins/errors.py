@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Errors that are meant for the person who started a run, and the wording they share."""
 
-__all__ = ["ConfigurationError", "NonFiniteLossError", "SoloLearnMissingError", "nearest", "one_of"]
+__all__ = [
+    "ConfigurationError",
+    "NonFiniteLossError",
+    "SoloLearnMissingError",
+    "UnreadableImageError",
+    "nearest",
+    "one_of",
+]
 
 import difflib
 from collections.abc import Iterable
@@ -10,6 +17,19 @@ from typing import Any
 
 class ConfigurationError(ValueError):
     """A setting that cannot work; the text names the key, the rule and the value."""
+
+
+class UnreadableImageError(ConfigurationError):
+    """An image file that cannot be read; the text names it.
+
+    Args:
+        text: the text. A loading process's error arrives as the traceback there, of which the last
+            line is the text.
+    """
+
+    def __init__(self, text: str) -> None:
+        last = text.strip().rpartition("\n")[2]
+        super().__init__(last.removeprefix(f"{__name__}.{type(self).__name__}: "))
 
 
 class NonFiniteLossError(ArithmeticError):

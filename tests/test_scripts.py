@@ -11,6 +11,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.framework import release
@@ -52,6 +53,7 @@ def test_every_yaml_parses_and_builds(path: Path, methods: dict, tmp_path: Path)
     for split in ("train", "val"):
         for label in range(100):
             (tmp_path / split / str(label)).mkdir(parents=True)
+            Image.new("RGB", (1, 1)).save(tmp_path / split / str(label) / "1.png")
     paths = [f"data.{split}_path={tmp_path / split}" for split in ("train", "val")]
     given = _compose(path, *(f"++{override}" for override in paths))
     OmegaConf.set_struct(given, False)

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""The block ``data``: folders that must exist, and the number of classes."""
+"""The block ``data``: folders that must exist, and what follows from what they hold."""
 
-__all__ = ["IMAGE_FOLDERS", "check_paths", "count_classes"]
+__all__ = ["IMAGE_FOLDERS", "check_paths", "settle_data"]
 
 import difflib
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from solo_plugins.data.datasets import DATASETS
+from solo_plugins.data.datasets import DATASETS, has_class_folders
+from solo_plugins.data.folder import scan_folder
 from solo_plugins.errors import ConfigurationError
 
 IMAGE_FOLDERS = [name for name, info in DATASETS.items() if info.image_folder]
 
 
 def check_paths(data: DictConfig, *, validates: bool) -> None:
-    """Refuse folders that are not set or do not exist.
+    """Refuse folders that are not set or are none.
 
     Args:
         data: the block ``data``.
@@ -26,41 +29,56 @@ def check_paths(data: DictConfig, *, validates: bool) -> None:
     """
     info = DATASETS[data.dataset]
     if info.image_folder:
-        _check_folder("train_path", data.train_path)
+        # with h5 that is one file
+        exists = os.path.isfile if data.format == "h5" else os.path.isdir
+        _check_folder("train_path", data.train_path, exists)
         if validates or data.val_path is not None:
             _check_folder("val_path", data.val_path)
     elif not info.bundled and data.train_path is None:
         raise ConfigurationError("Expected `data.train_path` to be set.")
 
 
-def count_classes(data: DictConfig) -> int:
-    """Look up or count the classes of a data set.
+def settle_data(data: DictConfig) -> None:
+    """Look into the folders, and fill in what follows.
 
     Args:
-        data: the block ``data``.
-
-    Returns:
-        Their number, 1 without labels.
+        data: the block ``data`` with paths that exist. ``num_classes``, which is 1 without labels,
+            ``train_fingerprint`` and ``val_fingerprint`` are filled in; a fingerprint is None where
+            the data set's name says what is trained on.
 
     Raises:
-        ConfigurationError: if a folder of labelled images has no folders of classes.
+        ConfigurationError: naming the path, if a folder holds what cannot be read, or validation
+            has a class that training lacks.
     """
-    known = DATASETS[data.dataset].num_classes
-    if known is not None:
-        return known
-    if data.no_labels:
-        return 1
-    folders = sum(entry.is_dir() for entry in Path(data.train_path).iterdir())
-    if not folders:
+    info = DATASETS[data.dataset]
+    train = val = None
+    data.train_fingerprint = data.val_fingerprint = None
+    if info.image_folder and data.format == "h5":
+        file = Path(data.train_path)
+        data.train_fingerprint = f"{file.name} {file.stat().st_size}"
+    elif info.image_folder:
+        train = scan_folder(data.train_path, labelled=has_class_folders(data))
+        data.train_fingerprint = train.fingerprint
+    if info.image_folder and data.val_path is not None and not data.no_labels:
+        val = scan_folder(data.val_path, labelled=True, key="data.val_path")
+        data.val_fingerprint = val.fingerprint
+    if train is not None and val is not None:
+        val.targets(train.classes)
+    data.num_classes = info.num_classes
+    if data.num_classes is None:
+        data.num_classes = max(1, len(train.classes)) if train is not None else 1
+    elif train is not None and len(train.classes) > data.num_classes:
         raise ConfigurationError(
-            "Expected `data.train_path` to hold a folder for each class, or `data.no_labels` "
-            f"to be true, but got {data.train_path!r} without any."
+            f"Expected `data.train_path` to hold the {data.num_classes} classes of {data.dataset} "
+            f"but got {len(train.classes)} in {data.train_path!r}; `data.dataset: custom` counts "
+            "them."
         )
-    return folders
 
 
-def _check_folder(key: str, path: str | None) -> None:
-    if path is None or not Path(path).exists():
+def _check_folder(
+    key: str, path: str | None, exists: Callable[[str], bool] = os.path.isdir
+) -> None:
+    if path is None or not exists(path):
         siblings = [str(p) for p in Path(path).parent.glob("*")] if path else []
         near = difflib.get_close_matches(str(path), siblings, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -18,7 +18,7 @@ from solo_plugins.args.checks import (
     check_number,
     check_positive_integer,
 )
-from solo_plugins.args.data import check_paths, count_classes
+from solo_plugins.args.data import check_paths, settle_data
 from solo_plugins.args.hardware import ACCELERATORS, Hardware
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.schema import DEFAULTS, check_blocks, check_required, with_defaults
@@ -202,7 +202,7 @@ def _settle(cfg: DictConfig, pretrained: Pretrained) -> None:
     check_choice("data.dataset", data.dataset, labelled)
     _check_data(data)
     data.no_labels = False
-    data.num_classes = count_classes(data)
+    settle_data(data)
     cfg.augmentations = [_augmentation(data, run)]
     _settle_backbone(cfg, pretrained)
 

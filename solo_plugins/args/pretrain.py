@@ -6,7 +6,7 @@ __all__ = ["parse_cfg"]
 from omegaconf import DictConfig
 
 from solo_plugins.args.checks import check_choice, check_flag, check_positive_integer
-from solo_plugins.args.data import IMAGE_FOLDERS, check_paths, count_classes
+from solo_plugins.args.data import IMAGE_FOLDERS, check_paths, settle_data
 from solo_plugins.args.hardware import Hardware
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.schema import DEFAULTS, check_keys, with_defaults
@@ -99,7 +99,7 @@ def _complete_data(cfg: DictConfig) -> None:
     data = cfg.data
     if not DATASETS[data.dataset].labelled:
         data.no_labels = True
-    data.num_classes = count_classes(data)
+    settle_data(data)
     large = cfg.augmentations[0].crop_size
     crops = [(entry.crop_size == large, entry.num_crops) for entry in cfg.augmentations]
     data.num_large_crops = sum(number for is_large, number in crops if is_large)

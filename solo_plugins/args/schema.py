@@ -54,8 +54,14 @@ _REQUIRED = {
     "scheduler": {"name"},
 }
 _OPTIONAL = {
-    # these are computed
-    "data": {"num_classes", "num_large_crops", "num_small_crops"},
+    # these are computed, whatever a YAML says: a run's own configuration can be run again
+    "data": {
+        "num_classes",
+        "num_large_crops",
+        "num_small_crops",
+        "train_fingerprint",
+        "val_fingerprint",
+    },
     "optimizer": {"classifier_lr"},
 }
 _OPEN = {"method_kwargs", "two_views"}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The data sets that ``data.dataset`` can name, a row each with all that is known of one."""
 
-__all__ = ["DATASETS", "DatasetInfo", "with_normalization"]
+__all__ = ["DATASETS", "DatasetInfo", "has_class_folders", "with_normalization"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +10,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import Dataset
-from torchvision.datasets import CIFAR10, CIFAR100, STL10, CelebA, ImageFolder
+from torchvision.datasets import CIFAR10, CIFAR100, STL10, CelebA
 
 from solo_plugins.data.digits import Digits
 
 _Channels = tuple[float, float, float]
 _Open = Callable[[str, bool, Callable], Dataset]
-
-
-def _image_folder(root: str, train: bool, transform: Callable) -> Dataset:
-    return ImageFolder(root, transform)
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class DatasetInfo:
     Args:
         num_classes: the number of classes; None if a folder's are counted.
         open: a function of a folder, of whether the training images are wanted and of a transform
-            that gives the labelled images.
+            that gives the labelled images; None if they are files.
         download: torchvision's class, which can download the data set, or None.
         image_folder: whether it is a folder of class folders.
         bundled: whether it is there without a folder.
@@ -43,7 +39,7 @@ class DatasetInfo:
     """
 
     num_classes: int | None
-    open: _Open = _image_folder
+    open: _Open | None = None
     download: type[Any] | None = None
     image_folder: bool = False
     bundled: bool = False
@@ -99,6 +95,20 @@ DATASETS = {
     "celeba": DatasetInfo(1, download=CelebA, labelled=False),
     "custom": DatasetInfo(None, image_folder=True),
 }
+
+
+def has_class_folders(data: DictConfig) -> bool:
+    """Tell whether a data set is a folder of class folders.
+
+    Args:
+        data: the block ``data``.
+
+    Returns:
+        False too for a folder of images without labels.
+    """
+    info = DATASETS[data.dataset]
+    # ImageNet lies in class folders whether or not anybody looks at the classes
+    return info.image_folder and not (data.no_labels and info.num_classes is None)
 
 
 def with_normalization(dataset: str, augmentation: DictConfig) -> DictConfig:

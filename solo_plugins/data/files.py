@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Image files: without labels, and read into memory once."""
+"""Image files as a data set, decoded from disk or from memory."""
 
-__all__ = ["PreloadedFiles", "UnlabelledImages"]
+__all__ = ["ImageFiles", "PreloadedFiles"]
 
 from collections.abc import Callable, Iterable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.datasets.folder import default_loader
+
+from solo_plugins.data.images import read_image
+from solo_plugins.errors import UnreadableImageError
 
 
 class PreloadedFiles:
@@ -23,7 +24,12 @@ class PreloadedFiles:
     """
 
     def __init__(self, paths: Iterable[str | Path]) -> None:
-        self._content = {str(path): Path(path).read_bytes() for path in paths}
+        try:
+            self._content = {str(path): Path(path).read_bytes() for path in paths}
+        except OSError as error:
+            raise UnreadableImageError(
+                f"{error.filename!r} cannot be read as an image: {error.strerror}."
+            ) from error
 
     def __call__(self, path: str | Path) -> Image.Image:
         """Decode an image.
@@ -33,29 +39,36 @@ class PreloadedFiles:
 
         Returns:
             An RGB image.
+
+        Raises:
+            UnreadableImageError: naming the file, if it cannot be decoded.
         """
-        with Image.open(BytesIO(self._content[str(path)])) as image:
-            return image.convert("RGB")
+        return read_image(path, self._content[str(path)])
 
 
-class UnlabelledImages(Dataset):
-    """Image files without classes, in the form of solo-learn's training sets.
+class ImageFiles(Dataset):
+    """Image files with a label each, as pairs of image and label.
 
     Args:
         paths: the files.
+        targets: the labels; solo-learn's classifiers ignore -1.
         transform: a function of a PIL image.
         preload: whether to hold the files in memory.
     """
 
     def __init__(
-        self, paths: Sequence[Path], transform: Callable[[Image.Image], Any], *, preload: bool
+        self,
+        paths: Sequence[str],
+        targets: Sequence[int],
+        transform: Callable[[Image.Image], Any],
+        *,
+        preload: bool,
     ) -> None:
-        self.paths, self.transform = paths, transform
-        self.loader: Callable = PreloadedFiles(paths) if preload else default_loader
+        self.paths, self.targets, self.transform = paths, targets, transform
+        self.loader: Callable = PreloadedFiles(paths) if preload else read_image
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[int, Any, int]:
-        # solo-learn's classifiers ignore the target -1
-        return index, self.transform(self.loader(self.paths[index])), -1
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(self.loader(self.paths[index])), self.targets[index]

@@ -29,6 +29,9 @@ class LabelledDataModule(PretrainDataModule):
         super().__init__(cfg)
         self.augment = augment
 
+    def _size_notes(self) -> list[str]:
+        return []  # the crop size is that of pretraining
+
     @cached_property
     def train_set(self) -> Dataset:
         """The training set, of (image, target)."""

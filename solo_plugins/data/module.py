@@ -19,10 +19,19 @@ from torchvision import datasets
 from torchvision import transforms as T
 from typing_extensions import override
 
-from solo_plugins.data.datasets import DATASETS, DatasetInfo, with_normalization
+from solo_plugins.data.dali import NamingErrors
+from solo_plugins.data.datasets import (
+    DATASETS,
+    DatasetInfo,
+    has_class_folders,
+    with_normalization,
+)
 from solo_plugins.data.digits import Digits
-from solo_plugins.data.files import PreloadedFiles, UnlabelledImages
+from solo_plugins.data.files import ImageFiles
+from solo_plugins.data.folder import FolderScan, scan_folder
+from solo_plugins.data.fraction import keep_fraction
 from solo_plugins.data.loader import EpochSeededLoader
+from solo_plugins.data.notes import class_notes, normalization_note, size_note
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import (
     FullTransformPipeline,
@@ -98,6 +107,23 @@ class PretrainDataModule(pl.LightningDataModule):
             )
         _ = self.val_set
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of a folder of images, a line each."""
+        if not self.info.image_folder:
+            return []
+        notes = list(self.train_scan.notes) if self.reads_files else []
+        if self.validates:
+            notes += self.val_scan.notes
+            notes += class_notes(self.classes, self.val_scan.classes)
+        if self.info.num_classes is None:
+            notes.append(normalization_note(self._augmentations[0]))
+        return notes + self._size_notes()
+
+    def _size_notes(self) -> list[str]:
+        own = self.reads_files and self.info.num_classes is None
+        return size_note(self.train_scan, self.cfg) if own else []
+
     @cached_property
     def train_transform(self) -> Callable:
         """The augmentations: a function of a PIL image that gives a list of crops."""
@@ -121,27 +147,64 @@ class PretrainDataModule(pl.LightningDataModule):
         data, transform = self.cfg.data, self.train_transform
         if self.info.bundled:
             return dataset_with_index(Digits)(train=True, transform=transform)
-        if not self.info.labelled:
-            found: Any = datasets.CelebA(data.train_path, split="train", target_type="identity")
-            folder = Path(found.root, found.base_folder, "img_align_celeba")
-            paths = [folder / name for name in found.filename]
-            return UnlabelledImages(paths, transform, preload=data.preload)
-        found = prepare_datasets(
+        if self.reads_files:
+            paths, targets = self._train_files
+            kind = dataset_with_index(ImageFiles)
+            return kind(paths, targets, transform, preload=data.preload)
+        return prepare_datasets(
             data.dataset,
             transform,
             train_data_path=data.train_path,
             data_format=data.format,
             no_labels=data.no_labels,
-            data_fraction=data.fraction,
         )
-        if data.no_labels and self.info.num_classes is None:
-            paths = [Path(data.train_path, name) for name in sorted(found.images)]
-            return UnlabelledImages(paths, transform, preload=data.preload)
-        return self._preloaded(found)
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether training images are files of their own."""
+        folder = self.info.image_folder and self.cfg.data.format != "h5"
+        return folder or not self.info.labelled
+
+    @cached_property
+    def _train_files(self) -> tuple[list[str], list[int]]:
+        data = self.cfg.data
+        if not self.info.labelled:
+            found: Any = datasets.CelebA(data.train_path, split="train", target_type="identity")
+            folder = Path(found.root, found.base_folder, "img_align_celeba")
+            paths = [str(folder / name) for name in found.filename]
+            return paths, [-1] * len(paths)
+        scan = self.train_scan
+        targets = [-1] * len(scan.names) if data.no_labels else scan.targets()
+        if data.fraction > 0:
+            return keep_fraction(scan.paths, targets, data.fraction)
+        return scan.paths, targets
+
+    @cached_property
+    def train_scan(self) -> FolderScan:
+        """What the folder of training images holds, if they lie in one."""
+        data = self.cfg.data
+        return scan_folder(
+            data.train_path,
+            labelled=has_class_folders(data),
+            fingerprint=data.get("train_fingerprint"),
+        )
+
+    @cached_property
+    def val_scan(self) -> FolderScan:
+        """What the folder of validation images holds, if they lie in one."""
+        data = self.cfg.data
+        return scan_folder(
+            data.val_path,
+            labelled=True,
+            key="data.val_path",
+            fingerprint=data.get("val_fingerprint"),
+        )
 
     @property
     def num_train_images(self) -> int:
         """The number of training images."""
+        if self.reads_files:
+            return len(self._train_files[0])
         return len(cast("Sized", self.train_set))
 
     @cached_property
@@ -153,13 +216,22 @@ class PretrainDataModule(pl.LightningDataModule):
 
     def _labelled(self, *, train: bool, transform: Callable) -> Dataset:
         data = self.cfg.data
-        root = data.train_path if train else data.val_path or data.train_path
-        return self._preloaded(self.info.open(root, train, transform))
+        if self.info.open is not None:
+            root = data.train_path if train else data.val_path or data.train_path
+            return self.info.open(root, train, transform)
+        scan = self.train_scan if train else self.val_scan
+        targets = scan.targets(self.classes)
+        return ImageFiles(scan.paths, targets, transform, preload=data.preload)
 
-    def _preloaded(self, dataset: Any) -> Dataset:
-        if self.info.image_folder and self.cfg.data.preload:
-            dataset.loader = PreloadedFiles(path for path, _ in dataset.samples)
-        return dataset
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of a folder's training classes; an image's label is its class's place here."""
+        if self.reads_files:
+            return self.train_scan.classes
+        found: Any = self.train_set
+        # solo-learn's H5Dataset keeps names and labels in these alone
+        labels = {name: label for name, _, label in found._data}
+        return tuple(sorted(labels, key=labels.__getitem__))
 
     @override
     def train_dataloader(self) -> Iterable:
@@ -171,7 +243,9 @@ class PretrainDataModule(pl.LightningDataModule):
             local_rank = trainer.local_rank if trainer is not None else 0
             cfg = cfg.copy()
             cfg.augmentations = self._augmentations
-            return dali_train_loader(cfg, rank=rank, local_rank=local_rank, world_size=world_size)
+            paths, targets = self._train_files
+            place = {"rank": rank, "local_rank": local_rank, "world_size": world_size}
+            return NamingErrors(dali_train_loader(cfg, paths, targets, **place), paths)
         return EpochSeededLoader(
             self.train_set,
             cfg.optimizer.batch_size,

@@ -84,6 +84,8 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     seed_everything(0, verbose=False)
     data = LabelledDataModule(cfg, augment=False)
     data.prepare_data()
+    for note in data.notes:
+        say(note)
     train_set, val_set = data.train_set, data.val_set
     if max(cfg.k) > data.num_train_images:
         raise ConfigurationError(

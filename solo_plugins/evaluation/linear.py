@@ -100,6 +100,8 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     model = linear_model(cfg, pretrained)
     data = LabelledDataModule(cfg, augment=not cfg.cache_features)
     data.check()
+    for note in data.notes:
+        say(note)
     if cfg.cache_features:
         data = _cached(data, model, hardware)
         model = without_backbone(model).train()

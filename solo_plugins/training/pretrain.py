@@ -78,6 +78,8 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     model = in_memory_format(model, cfg)
     data = PretrainDataModule(cfg)
     data.check()
+    for note in data.notes:
+        say(note)
     if cfg.debug_augmentations:  # as solo-learn's main does
         say(f"Transforms:\n{data.train_transform}")
     folder, metrics = fit(

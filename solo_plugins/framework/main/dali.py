@@ -3,16 +3,24 @@
 
 __all__ = ["dali_train_loader"]
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from omegaconf import DictConfig
 from solo.data.pretrain_dataloader import FullTransformPipeline, NCropAugmentation
 
-from solo_plugins.framework.dali_settings import dali_settings
+from solo_plugins.framework.dali_settings import dali_settings, reader_of
 
 
-def dali_train_loader(cfg: DictConfig, *, rank: int, local_rank: int, world_size: int) -> Iterable:
-    """Build the training pipeline of one process over an image folder.
+def dali_train_loader(
+    cfg: DictConfig,
+    paths: Sequence[str],
+    targets: Sequence[int],
+    *,
+    rank: int,
+    local_rank: int,
+    world_size: int,
+) -> Iterable:
+    """Build the training pipeline of one process over image files.
 
     Main's own data module hands its device's number to DALI on a machine without CUDA too, where
     DALI takes none but None.
@@ -36,9 +44,9 @@ def dali_train_loader(cfg: DictConfig, *, rank: int, local_rank: int, world_size
     builder = PretrainPipelineBuilder(
         cfg.data.train_path,
         transforms=FullTransformPipeline(transforms),
-        data_fraction=cfg.data.fraction,
         **reading,
     )
+    builder.reader, conversion_map = reader_of(cfg, paths, targets, reading)
     pipeline = builder.pipeline(
         batch_size=builder.batch_size,
         num_threads=builder.num_threads,
@@ -48,7 +56,7 @@ def dali_train_loader(cfg: DictConfig, *, rank: int, local_rank: int, world_size
     pipeline.build()
     return PretrainWrapper(
         dataset_size=pipeline.epoch_size("Reader"),
-        conversion_map=getattr(builder, "conversion_map", None),
+        conversion_map=conversion_map,
         pipelines=pipeline,
         **iterating,
     )

@@ -3,21 +3,31 @@
 
 __all__ = ["dali_train_loader"]
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework.dali_settings import dali_settings
+from solo_plugins.framework.dali_settings import dali_settings, reader_of
 
 
-def dali_train_loader(cfg: DictConfig, *, rank: int, local_rank: int, world_size: int) -> Iterable:
-    """Build the training pipeline of one process over an image folder.
+def dali_train_loader(
+    cfg: DictConfig,
+    paths: Sequence[str],
+    targets: Sequence[int],
+    *,
+    rank: int,
+    local_rank: int,
+    world_size: int,
+) -> Iterable:
+    """Build the training pipeline of one process over image files.
 
     Args:
         cfg: the configuration.
+        paths: the files, of all processes.
+        targets: their labels.
         rank: the process's number among all.
         local_rank: the process's number on its machine.
         world_size: the number of processes.
@@ -43,7 +53,7 @@ def dali_train_loader(cfg: DictConfig, *, rank: int, local_rank: int, world_size
         num_crops_per_aug=[aug.num_crops for aug in cfg.augmentations],
         **reading,
     )
-    conversion_map = getattr(pipeline, "conversion_map", None)
+    pipeline.reader, conversion_map = reader_of(cfg, paths, targets, reading)
     return PretrainWrapper(conversion_map=conversion_map, pipelines=pipeline, **iterating)
 
 

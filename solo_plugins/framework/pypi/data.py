@@ -12,7 +12,6 @@ __all__ = [
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from solo.utils import pretrain_dataloader
@@ -72,7 +71,6 @@ def prepare_datasets(
     data_format: str = "image_folder",
     no_labels: bool = False,
     download: bool = True,
-    data_fraction: float = -1.0,
 ) -> Dataset:
     """Prepare a training set of (index, crops, target).
 
@@ -83,25 +81,9 @@ def prepare_datasets(
         data_format: not used, this release reads image folders.
         no_labels: whether a custom folder holds images without class folders.
         download: ignored, the release downloads what is missing.
-        data_fraction: the share of the images to use, or -1 for all.
 
     Returns:
         The training set.
     """
     root = None if train_data_path is None else Path(train_data_path)
-    out = pretrain_dataloader.prepare_datasets(dataset, transform, root, ".", no_labels)
-    if data_fraction > 0:
-        _keep_fraction(out, data_fraction)
-    return out
-
-
-def _keep_fraction(dataset: Any, fraction: float) -> None:
-    """Keep a fraction of the images, stratified by class where there are labels, as main does."""
-    from sklearn.model_selection import train_test_split  # slow to import, rarely needed
-
-    split: dict[str, Any] = {"train_size": fraction, "random_state": 42}
-    if hasattr(dataset, "images"):
-        dataset.images, _ = train_test_split(dataset.images, **split)
-    else:
-        targets = [target for _, target in dataset.samples]
-        dataset.samples, _ = train_test_split(dataset.samples, stratify=targets, **split)
+    return pretrain_dataloader.prepare_datasets(dataset, transform, root, ".", no_labels)

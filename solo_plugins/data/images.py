@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Decoding an image file: any mode that PIL knows ends as RGB of 8 bits, or as an error by name."""
+
+__all__ = ["read_image"]
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from solo_plugins.errors import UnreadableImageError
+
+# What PIL's readers raise on files that are damaged; it has no class of its own for that.
+_DAMAGED = (
+    OSError, EOFError, IndexError, KeyError, OverflowError, SyntaxError, TypeError, ValueError,
+    struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+
+
+def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
+    """Decode an image file as DALI does.
+
+    Greyscale of 16 bits is scaled to 8 bits, value / 257 rounded. Transparency is dropped, and an
+    image is turned as its EXIF data say.
+
+    Args:
+        path: the file.
+        content: what it holds, if that has been read already.
+
+    Returns:
+        An RGB image of 8 bits.
+
+    Raises:
+        UnreadableImageError: naming the file, if it cannot be decoded or has values of more than 16
+            bits.
+    """
+    try:
+        with Image.open(path if content is None else BytesIO(content)) as image:
+            image.load()
+            return _upright(_rgb(image), image)
+    except _DAMAGED as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImageError(f"{str(path)!r} cannot be read as an image: {text}.") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > 65535:
+            raise ValueError(f"it has values from {low} to {high}, more than 16 bits hold")
+        # 257 is 65535 / 255; adding its half first rounds
+        pixels = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return Image.fromarray(pixels).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("it has floating-point values, of which nothing says what is white")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # as PIL advises, by a warning
+    return image.convert("RGB")
+
+
+def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
+    """Turn what cameras store as it comes; few files have EXIF data, and only those pay for it."""
+    if "exif" not in image.info:
+        return rgb
+    try:
+        turn = _TURNS.get(image.getexif().get(0x0112, 1))
+    except (SyntaxError, struct.error):
+        return rgb  # the image is whole though its EXIF data are not
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+# By the orientation's number in the EXIF standard.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
