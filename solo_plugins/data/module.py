@@ -32,6 +32,7 @@ from solo_plugins.data.folder import FolderScan, scan_folder
 from solo_plugins.data.fraction import keep_fraction
 from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.data.notes import class_notes, normalization_note, size_note
+from solo_plugins.data.steps import check_steps
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import (
     FullTransformPipeline,
@@ -89,22 +90,21 @@ class PretrainDataModule(pl.LightningDataModule):
         data = self.cfg.data
         return self.info.own_split or not (data.no_labels or data.val_path is None)
 
-    @rank_zero_only
-    def check(self) -> None:
+    def check(self, num_processes: int = 1) -> None:
         """Download and build everything once, so that errors show before a run starts.
 
         The other processes wait for the first one's download in Lightning's own order.
 
+        Args:
+            num_processes: devices times nodes.
+
         Raises:
-            ConfigurationError: if data are missing, or there are fewer images than a batch takes.
+            ConfigurationError: if data are missing, or an epoch would have no step.
         """
+        if self.info.download is not None and rank_zero_only.rank:  # type: ignore[attr-defined]
+            return
         self.prepare_data()
-        batch_size = self.cfg.optimizer.batch_size
-        if self.cfg.data.format != "dali" and self.num_train_images < batch_size:
-            raise ConfigurationError(
-                "Expected `optimizer.batch_size` to be at most the number of training images, "
-                f"{self.num_train_images}, but got {batch_size}."
-            )
+        check_steps(self.num_train_images, self.cfg, num_processes)
         _ = self.val_set
 
     @property

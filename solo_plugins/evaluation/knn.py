@@ -87,18 +87,14 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     for note in data.notes:
         say(note)
     train_set, val_set = data.train_set, data.val_set
-    if max(cfg.k) > data.num_train_images:
-        raise ConfigurationError(
-            "Expected `k` to be at most the number of training images, "
-            f"{data.num_train_images}, but got {max(cfg.k)}."
-        )
+    numbers = _possible(cfg.k, data.num_train_images)
     device = device_for(cfg.accelerator)
     say(f"Running on {device.type}.")
     model = in_memory_format(model, cfg).to(device)
     train, val = (
         extract(model, _loader(dataset, cfg), names, device) for dataset in (train_set, val_set)
     )
-    settings = KNNSettings(cfg.k, cfg.temperature, cfg.distance, cfg.max_distances)
+    settings = KNNSettings(numbers, cfg.temperature, cfg.distance, cfg.max_distances)
     rows = [
         row
         for name in names
@@ -172,6 +168,23 @@ def classify(
             for (k, temperature), accuracies in zip(combinations, percent, strict=True)
         ]
     return rows
+
+
+def _possible(numbers: Sequence[int], num_images: int) -> list[int]:
+    """Leave out numbers of neighbours that there are not, and say so."""
+    possible = [k for k in numbers if k <= num_images]
+    if not possible:
+        raise ConfigurationError(
+            f"Expected `k` to hold a number up to that of the training images, {num_images}, but "
+            f"got {list(numbers)}."
+        )
+    if left_out := [k for k in numbers if k > num_images]:
+        say(f"There are {num_images} training images: k = {_listed(left_out)} is left out.")
+    return possible
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _loader(dataset: Any, cfg: DictConfig) -> DataLoader:

@@ -99,7 +99,7 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     seed_everything(cfg.seed, verbose=False)
     model = linear_model(cfg, pretrained)
     data = LabelledDataModule(cfg, augment=not cfg.cache_features)
-    data.check()
+    data.check(hardware.num_devices * cfg.num_nodes)
     for note in data.notes:
         say(note)
     if cfg.cache_features:

@@ -77,7 +77,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
             say(line)
     model = in_memory_format(model, cfg)
     data = PretrainDataModule(cfg)
-    data.check()
+    data.check(hardware.num_devices * cfg.num_nodes)
     for note in data.notes:
         say(note)
     if cfg.debug_augmentations:  # as solo-learn's main does

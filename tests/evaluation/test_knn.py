@@ -91,11 +91,20 @@ def test_a_run_of_any_method_gets_a_result(
     assert 0 < result["outputs"]["nhsic"] <= 1
 
 
+def test_a_k_above_the_number_of_images_is_left_out_and_said(
+    make_run: Callable, knn_cfg: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    cfg = knn_cfg(make_run(), k=[1, 1437, 1438, 5000], features="backbone", distance="cosine")
+    assert [row["k"] for row in knn(cfg)["results"]] == [1, 1437]
+    assert "There are 1437 training images: k = 1438, 5000 is left out." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
         ({"k": [0]}, r"`k` to be a list of positive integers but got 0"),
-        ({"k": 2000}, r"`k` to be at most the number of training images, 1437, but got 2000"),
+        ({"k": 2000}, r"`k` to hold a number up to .* images, 1437, but got \[2000\]"),
+        ({"k": [2000, 1500]}, r"`k` to hold .* 1437, but got \[2000, 1500\]"),
         ({"temperature": [-0.1]}, r"`temperature` to be a list of positive numbers but got -0.1"),
         ({"distance": ["cosin"]}, r"`distance` to be one of .* Did you mean `cosine`"),
         ({"features": []}, r"`features` to list at least one value but got \[\]"),
