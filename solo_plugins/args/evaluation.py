@@ -24,7 +24,7 @@ from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.schema import DEFAULTS, check_blocks, check_required, with_defaults
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework import DISTANCES
+from solo_plugins.framework import DISTANCES, size_settings
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained, find_pretrained
 
@@ -257,6 +257,7 @@ def _settle_backbone(cfg: DictConfig, pretrained: Pretrained) -> None:
                 f"Expected `backbone.name` to be set, there is no {RunFolder.CONFIGS} beside "
                 f"{str(pretrained.checkpoint)!r} to take it from, but got None."
             )
+        _take_sizes(cfg, add=True)
         return
     run = pretrained.cfg.backbone
     settings: dict[str, Any] = {"name": given.name} if given.name is not None else {}
@@ -269,3 +270,11 @@ def _settle_backbone(cfg: DictConfig, pretrained: Pretrained) -> None:
                 f"{str(pretrained.source)!r}, but got {value!r}; leave it out."
             )
     cfg.backbone = run.copy()
+    _take_sizes(cfg, add=False)
+
+
+def _take_sizes(cfg: DictConfig, *, add: bool) -> None:
+    block: Any = OmegaConf.to_container(cfg.backbone)
+    kwargs = block.get("kwargs") or {}
+    added = size_settings(cfg.backbone.name, kwargs, [cfg.augmentations[0].crop_size], add=add)
+    cfg.backbone.kwargs = {**kwargs, **added}

@@ -3,7 +3,9 @@
 
 __all__ = ["parse_cfg"]
 
-from omegaconf import DictConfig
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.checks import check_choice, check_flag, check_positive_integer
 from solo_plugins.args.data import IMAGE_FOLDERS, check_paths, settle_data
@@ -12,10 +14,7 @@ from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.schema import DEFAULTS, check_keys, with_defaults
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError, nearest, one_of
-from solo_plugins.framework import DISTANCES, FORMATS, METHODS, known_backbones
-
-# timm builds these for one image size, 224 unless it is told.
-_SIZED = ("vit_", "swin_", "deit", "beit", "eva")
+from solo_plugins.framework import DISTANCES, FORMATS, METHODS, known_backbones, size_settings
 
 
 def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
@@ -24,7 +23,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     As solo-learn main's ``parse_cfg``: learning rates are scaled by batch size times devices over
     256, crops are counted (those of the first entry's size are the large ones), the number of
     classes is looked up. Beyond it: keys and paths are checked, hardware is resolved, and
-    transformers get the crop size as image size.
+    backbones that are built for one size of images get the crop size.
 
     Args:
         cfg: the configuration as composed by hydra.
@@ -122,8 +121,10 @@ def _complete_backbone(cfg: DictConfig) -> None:
             f"Expected `backbone.name` to be one of {', '.join(own)} or timm/<architecture> but "
             f"got {cfg.backbone.name!r}.{nearest(cfg.backbone.name, known)}"
         )
-    name = cfg.backbone.name.removeprefix("timm/")
-    if name.startswith(_SIZED) and "img_size" not in cfg.backbone.kwargs:
-        cfg.backbone.kwargs.img_size = cfg.augmentations[0].crop_size
-        if name.startswith("vit_") and cfg.data.num_small_crops:
-            cfg.backbone.kwargs.setdefault("dynamic_img_size", True)
+    sizes = [entry.crop_size for entry in cfg.augmentations]
+    cfg.backbone.kwargs.update(size_settings(cfg.backbone.name, _plain(cfg.backbone.kwargs), sizes))
+
+
+def _plain(block: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(block)
+    return plain

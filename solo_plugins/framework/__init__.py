@@ -11,7 +11,7 @@ __all__ = [
     "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
     "build_transform_pipeline", "dali_train_loader", "dataset_with_index", "hits",
     "known_backbones", "nearest_neighbours", "outputs", "prepare_datasets", "projector_name",
-    "release", "simclr_loss", "vicreg_loss", "vote",
+    "release", "simclr_loss", "size_settings", "vicreg_loss", "vote",
 ]  # fmt: skip
 
 from solo_plugins.framework.release import import_solo, release
@@ -47,6 +47,7 @@ else:
 from solo.methods import METHODS as _METHODS
 from solo.utils.metrics import accuracy_at_k
 
+from solo_plugins.framework.backbones import size_settings
 from solo_plugins.framework.neighbours import (
     DISTANCES,
     WeightedKNNClassifier,
