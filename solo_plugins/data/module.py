@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One Lightning data module for every dataset and format that a configuration can name."""
 
-__all__ = ["PretrainDataModule", "eval_transform", "num_workers"]
+__all__ = ["PretrainDataModule", "num_workers"]
 
 import os
 from collections.abc import Callable, Iterable, Sized
@@ -16,7 +16,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
-from torchvision import transforms as T
 from typing_extensions import override
 
 from solo_plugins.data.dali import NamingErrors
@@ -32,7 +31,9 @@ from solo_plugins.data.folder import FolderScan, scan_folder
 from solo_plugins.data.fraction import keep_fraction
 from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.data.notes import class_notes, normalization_note, size_note
+from solo_plugins.data.peers import end_peers
 from solo_plugins.data.steps import check_steps
+from solo_plugins.data.transforms import eval_transform
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import (
     FullTransformPipeline,
@@ -234,6 +235,10 @@ class PretrainDataModule(pl.LightningDataModule):
         return tuple(sorted(labels, key=labels.__getitem__))
 
     @override
+    def on_exception(self, exception: BaseException) -> None:
+        end_peers(self.trainer, exception)
+
+    @override
     def train_dataloader(self) -> Iterable:
         cfg, trainer = self.cfg, self.trainer
         rank, world_size = (
@@ -272,27 +277,6 @@ class PretrainDataModule(pl.LightningDataModule):
             num_workers=num_workers(self.cfg),
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def eval_transform(cfg: DictConfig) -> Callable:
-    """Build the transform of validation images: no augmentation, training's size and normalisation.
-
-    Args:
-        cfg: the configuration; the first augmentation's ``crop_size`` counts.
-
-    Returns:
-        A function of a PIL image that gives a tensor (3, crop_size, crop_size).
-    """
-    dataset = cfg.data.dataset
-    augmentation = with_normalization(dataset, cfg.augmentations[0])
-    size = augmentation.crop_size
-    if DATASETS[dataset].image_folder:
-        # 256 for 224, the usual ratio
-        steps = [T.Resize(round(size * 256 / 224)), T.CenterCrop(size)]
-    else:
-        steps = [T.Resize((size, size))]
-    normalize = T.Normalize(list(augmentation.mean), list(augmentation.std))
-    return T.Compose([*steps, T.ToTensor(), normalize])
 
 
 def num_workers(cfg: DictConfig) -> int:

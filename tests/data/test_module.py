@@ -19,7 +19,7 @@ from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import Digits, PretrainDataModule
 from solo_plugins.data.datasets import with_normalization
 from solo_plugins.data.loader import EpochSeededLoader
-from solo_plugins.data.module import eval_transform
+from solo_plugins.data.transforms import eval_transform
 from solo_plugins.framework import build_transform_pipeline
 from solo_plugins.training.pretrain import pretrain
 
@@ -109,6 +109,23 @@ def test_validation_images_of_folders_are_cropped_as_usual(
     transform = eval_transform(cfg)
     assert transform.transforms[0].size == resized
     assert transform(Image.new("RGB", (300, 400))).shape == (3, size, size)
+
+
+@pytest.mark.parametrize("dataset", ["custom", "cifar10"])
+def test_validation_images_are_resized_and_normalised_as_those_of_training(
+    dataset: str, augmentation: Callable
+) -> None:
+    still = {"rrc": {"enabled": False}, "color_jitter": {"prob": 0.0}, "mean": [0.1, 0.2, 0.3]}
+    entry = OmegaConf.create(augmentation(**still, std=[0.5] * 3, num_crops=1))
+    cfg = OmegaConf.create({"data": {"dataset": dataset}, "augmentations": [entry]})
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    # PIL is the judge of the first, solo-learn's own pipeline that of the second
+    resized = image.resize((37, 37), Image.Resampling.BICUBIC).crop((2, 2, 34, 34))
+    wanted = build_transform_pipeline(dataset, with_normalization(dataset, entry))(
+        resized if dataset == "custom" else image
+    )
+    assert torch.equal(eval_transform(cfg)(image), wanted)
 
 
 class _Numbers(torch.utils.data.Dataset):
