@@ -7,11 +7,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from PIL import Image
+
 from solo_plugins.data.images import read_image
 from solo_plugins.errors import UnreadableImageError
 
 # "Failed to decode sample #0 : /a/b.png", "File mapping failed: /a/b.png"
 _NAMED = re.compile(r"(?:decode sample #\d+ :|mapping failed:|open file:?) *(.+)")
+
+# PIL's names of what DALI decodes; an MPO file is a JPEG with others behind it.
+_FORMATS = ("BMP", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class NamingErrors:
@@ -43,4 +48,10 @@ class NamingErrors:
                 read_image(path)
             except UnreadableImageError as error:
                 return str(error)
+            with Image.open(path) as image:
+                if image.format not in _FORMATS:
+                    return (
+                        f"{path!r} cannot be read as an image by DALI: it is {image.format} by its "
+                        "content, whatever its name."
+                    )
         return f"DALI stopped, no file is damaged: {' '.join(text.split())}"

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from solo_plugins.data.headers import looks_whole
-from solo_plugins.data.images import read_image
+from solo_plugins.data.images import image_size, read_image
 from solo_plugins.errors import ConfigurationError, UnreadableImageError
 
 _AT_ONCE = 256
@@ -112,13 +111,13 @@ class FolderScan:
 
         Returns:
             The median of their shorter sides, in pixels.
+
+        Raises:
+            UnreadableImageError: naming the file, if a header cannot be read.
         """
         step = max(1, len(self.names) // sample)
-        sides = []
-        for name in self.names[::step][:sample]:
-            with Image.open(f"{self.root}/{name}") as image:
-                sides.append(min(image.size))
-        return int(statistics.median(sides))
+        sampled = self.names[::step][:sample]
+        return int(statistics.median(min(image_size(f"{self.root}/{name}")) for name in sampled))
 
 
 def scan_folder(

@@ -8,6 +8,8 @@ import re
 
 from PIL import Image
 
+from solo_plugins.data.images import DAMAGED
+
 _HEAD, _TAIL = 64, 512
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*")
@@ -64,6 +66,6 @@ def _strips_are_there(path: str, size: int) -> bool:
             starts = tags.get(273) or tags.get(324) or ()
             lengths = tags.get(279) or tags.get(325) or ()
             pairs = list(zip(starts, lengths, strict=False))
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError):
+    except DAMAGED:
         return False  # decoding it tells what is wrong
     return bool(pairs) and all(start + length <= size for start, length in pairs)

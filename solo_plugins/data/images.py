@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Decoding an image file: any mode that PIL knows ends as RGB of 8 bits, or as an error by name."""
 
-__all__ = ["read_image"]
+__all__ = ["DAMAGED", "image_size", "read_image"]
 
 import struct
 import zlib
@@ -14,7 +14,7 @@ from PIL import Image
 from solo_plugins.errors import UnreadableImageError
 
 # What PIL's readers raise on files that are damaged; it has no class of its own for that.
-_DAMAGED = (
+DAMAGED = (
     OSError, EOFError, IndexError, KeyError, OverflowError, SyntaxError, TypeError, ValueError,
     struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
@@ -41,9 +41,32 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
         with Image.open(path if content is None else BytesIO(content)) as image:
             image.load()
             return _upright(_rgb(image), image)
-    except _DAMAGED as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(f"{str(path)!r} cannot be read as an image: {text}.") from error
+    except DAMAGED as error:
+        raise _named(path, error) from error
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Read an image's size from its header.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Width and height in pixels.
+
+    Raises:
+        UnreadableImageError: naming the file, if its header cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except DAMAGED as error:
+        raise _named(path, error) from error
+
+
+def _named(path: str | Path, error: BaseException) -> UnreadableImageError:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return UnreadableImageError(f"{str(path)!r} cannot be read as an image: {text}.")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

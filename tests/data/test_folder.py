@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,21 @@ def test_a_class_that_training_lacks_is_refused_by_name(
     val = _three_classes(tmp_path / "val")
     with pytest.raises(ConfigurationError, match=r"/val' to be among .* got 'bee', which training"):
         parse_cfg(on_folder(train, val_path=str(val), format=image_format))
+
+
+@pytest.mark.usefixtures("methods")
+def test_validation_labels_are_those_of_an_h5_file(on_folder: Make, tmp_path: Path) -> None:
+    val = _three_classes(tmp_path / "val", "bee", "dog")
+    cfg, _ = parse_cfg(on_folder(val, val_path=str(val), dataset="imagenet100"))
+    cfg.data.format = "h5"
+    module = PretrainDataModule(cfg)
+    # what solo-learn's H5Dataset knows of a file
+    module.train_set = SimpleNamespace(_data=[("ape", "1", 0), ("bee", "1", 1), ("cow", "1", 2)])
+    val_set: Any = module.val_set
+    assert val_set.targets == [0] * 4 + [2] * 4
+    module.train_set._data.pop()
+    with pytest.raises(ConfigurationError, match="got 'cow', which training lacks"):
+        module._labelled(train=False, transform=np.asarray)
 
 
 @pytest.mark.usefixtures("methods")

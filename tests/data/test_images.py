@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import PretrainDataModule
 from solo_plugins.data.files import ImageFiles, PreloadedFiles
-from solo_plugins.data.images import read_image
+from solo_plugins.data.headers import looks_whole
+from solo_plugins.data.images import image_size, read_image
 from solo_plugins.errors import UnreadableImageError
 
 Make = Callable[..., DictConfig]
@@ -154,6 +155,27 @@ def test_a_file_that_cannot_be_decoded_is_named_in_one_line(
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF", "GIF"])
+def test_whatever_is_wrong_with_a_file_it_is_named(kind: str, tmp_path: Path) -> None:
+    path, rng = tmp_path / "image.png", np.random.default_rng(0)
+    Image.fromarray(PIXELS).save(path, format=kind)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    named = 0
+    for _ in range(100):
+        damaged = whole.copy()
+        damaged[rng.integers(0, min(200, len(whole)), 5)] = rng.integers(0, 256, 5)
+        path.write_bytes(damaged.tobytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL's own, of tags
+            assert looks_whole(str(path))[0] == len(whole)
+            for read in (read_image, image_size):
+                try:
+                    read(path)
+                except UnreadableImageError as error:
+                    named += "image.png' cannot be read" in str(error)
+    assert named > 10
+
+
 def test_a_loading_process_names_the_file_in_the_same_line(tmp_path: Path) -> None:
     path = str(tmp_path / "image.png")
     Path(path).write_text("no image")
@@ -174,6 +196,15 @@ def test_dali_names_a_file_that_is_damaged_after_the_scan(
     cfg, _ = parse_cfg(on_folder(folder, format="dali"))
     damage(folder / "second" / "3.png")
     with pytest.raises(UnreadableImageError, match=r"second/3.png' cannot be read as an image"):
+        list(PretrainDataModule(cfg).train_dataloader())
+
+
+@pytest.mark.usefixtures("methods")
+def test_dali_names_a_file_of_a_format_that_it_lacks(on_folder: Make, folder: Path) -> None:
+    pytest.importorskip("nvidia.dali")
+    Image.fromarray(PIXELS).save(folder / "second" / "3.png", format="GIF")
+    cfg, _ = parse_cfg(on_folder(folder, format="dali"))
+    with pytest.raises(UnreadableImageError, match=r"second/3.png' cannot .* it is GIF by its con"):
         list(PretrainDataModule(cfg).train_dataloader())
 
 
