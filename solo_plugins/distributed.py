@@ -4,6 +4,7 @@
 __all__ = [
     "gather",
     "gather_rows",
+    "max_over_processes",
     "mean_over_processes",
     "rank",
     "sum_over_processes",
@@ -69,6 +70,21 @@ def sum_over_processes(values: Tensor) -> Tensor:
         The sum, the same on all processes; `values` itself if there is one process.
     """
     return values if world_size() == 1 else all_reduce(values)
+
+
+@torch.no_grad()
+def max_over_processes(values: Tensor) -> Tensor:
+    """Take the largest of each value over processes.
+
+    Args:
+        values: any shape, the same on all processes; may be changed.
+
+    Returns:
+        The largest, the same on all processes; `values` itself if there is one process.
+    """
+    if world_size() > 1:
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+    return values
 
 
 @torch.no_grad()

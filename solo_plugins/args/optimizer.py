@@ -36,6 +36,11 @@ def check_optimizer(cfg: DictConfig) -> None:
     check_choice("optimizer.name", cfg.optimizer.name, _KWARGS)
     check_choice("scheduler.interval", cfg.scheduler.interval, ("step", "epoch"))
     check_positive_integer("checkpoint.frequency", cfg.checkpoint.frequency)
+    check_choice("checkpoint.mode", cfg.checkpoint.mode, ("max", "min"))
+    if cfg.checkpoint.every_n_steps is not None:
+        check_positive_integer("checkpoint.every_n_steps", cfg.checkpoint.every_n_steps)
+    if (minutes := cfg.checkpoint.every_n_minutes) is not None:
+        check_number("checkpoint.every_n_minutes", minutes, "positive", lambda number: number > 0)
     defaults = OmegaConf.create(_KWARGS[cfg.optimizer.name])
     cfg.optimizer.kwargs = OmegaConf.merge(defaults, cfg.optimizer.kwargs)
 

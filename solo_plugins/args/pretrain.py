@@ -34,6 +34,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     Raises:
         ConfigurationError: naming the key, the rule and the value.
     """
+    _check_asked(cfg)
     check_keys(cfg)
     cfg = with_defaults(cfg, DEFAULTS)
     if cfg.method not in METHODS or cfg.method in ("base", "linear"):
@@ -47,6 +48,18 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     if hardware.accelerator == "cpu" and cfg.data.format == "dali":
         cfg.dali.device = "cpu"
     return cfg, hardware
+
+
+def _check_asked(cfg: DictConfig) -> None:
+    """Refuse what a run made of its configuration: rates would be scaled once more."""
+    for key in ("num_large_crops", "num_small_crops"):
+        if OmegaConf.select(cfg, f"data.{key}") is not None:
+            raise ConfigurationError(
+                f"Expected a configuration as it is asked for but got `data.{key}`, which a run "
+                "works out, as it scales `optimizer.lr` by the images of a step over 256. A run's "
+                "config.yaml can be run again; earlier commits wrote resolved settings there: set "
+                "the rates to those that were asked for and remove this key."
+            )
 
 
 def _check_values(cfg: DictConfig) -> None:

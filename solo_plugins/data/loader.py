@@ -1,23 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""A training loader whose epochs can be repeated."""
+"""A training loader whose epochs can be repeated, from any batch on."""
 
-__all__ = ["EpochSeededLoader"]
+__all__ = ["EpochSeededLoader", "seed_all"]
 
 import random
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from typing_extensions import override
+
+
+class _Draw(NamedTuple):
+    epoch: int
+    image: int
 
 
 class EpochSeededLoader(DataLoader):
-    """Shuffles, and seeds Python, numpy and torch, from the run's seed, the epoch and the rank.
+    """Shuffles by the run's seed and the epoch, and augments by seed, epoch and image alone.
 
-    All that is random in an epoch, augmentations in workers included, then depends on these three
-    only: a run that is resumed at an epoch repeats what an uninterrupted one did, and no two ranks
-    augment alike. Incomplete batches are dropped. Lightning tells the epoch to the sampler.
+    The number of loading processes, and where in an epoch loading began, change nothing: a run that
+    is resumed repeats what an uninterrupted one did. Loading in the training process leaves that
+    one's random numbers as they are. Incomplete batches are dropped. Lightning tells the epoch to
+    the sampler, and keeps :meth:`state_dict` in its checkpoints.
 
     Args:
         dataset: what to load.
@@ -38,12 +47,13 @@ class EpochSeededLoader(DataLoader):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.run_seed, self.rank = seed, rank
-        self.epoch_sampler: DistributedSampler = DistributedSampler(
+        self._position = 0
+        self._skipped = 0
+        self.epoch_sampler = _EpochSampler(
             dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=True
         )
         super().__init__(
-            dataset,
+            _Seeded(dataset, seed),
             batch_size=batch_size,
             sampler=self.epoch_sampler,
             num_workers=num_workers,
@@ -54,9 +64,84 @@ class EpochSeededLoader(DataLoader):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base's is private
         # A generator: nothing happens before the first batch is asked for. Lightning makes the
         # iterator while it counts steps for the schedule, when a resumed epoch is not known yet.
-        state = np.random.SeedSequence([self.run_seed, self.epoch_sampler.epoch, self.rank])
-        seed = int(state.generate_state(1)[0])
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        self.epoch_sampler.skipped = self._skipped * (self.batch_size or 1)
+        self._skipped = 0
         yield from super().__iter__()
+
+    def set_position(self, position: int) -> None:
+        """Set the place that checkpoints hold.
+
+        Args:
+            position: the number of batches of the present epoch that were trained on.
+        """
+        self._position = position
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place to go on from, as it was set last."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next epoch at a place.
+
+        Args:
+            state: ``position``, the number of batches that are left out.
+        """
+        self._skipped = state["position"]
+
+
+class _EpochSampler(DistributedSampler):
+    """torch's sampler of a process's images, which says the epoch with each, from any one on."""
+
+    skipped = 0
+
+    @override
+    def __iter__(self) -> Iterator[Any]:
+        skipped, self.skipped = self.skipped, 0
+        for index in islice(super().__iter__(), skipped, None):
+            yield _Draw(self.epoch, index)
+
+
+class _Seeded(Dataset):
+    """A dataset that is asked for an image of an epoch, and draws by these and the seed."""
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, draw: _Draw) -> Any:
+        with _drawing_from(self.seed, *draw):
+            return self.dataset[draw.image]
+
+
+def seed_all(*numbers: int) -> None:
+    """Seed Python, numpy and torch, on all devices.
+
+    Args:
+        numbers: non-negative; others give other seeds.
+    """
+    python, numpy, torchs = _seeds(*numbers)
+    random.seed(python)
+    np.random.seed(numpy)
+    torch.manual_seed(torchs)
+
+
+@contextmanager
+def _drawing_from(*numbers: int) -> Iterator[None]:
+    """Seed Python, numpy and torch on the CPU, and put their states back."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python, numpy, torchs = _seeds(*numbers)
+    random.seed(python)
+    np.random.seed(numpy)
+    torch.default_generator.manual_seed(torchs)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _seeds(*numbers: int) -> list[int]:
+    return [int(seed) for seed in np.random.SeedSequence(numbers).generate_state(3)]

@@ -21,6 +21,7 @@ from solo_plugins.data.module import num_workers
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.features import describe_outputs, device_for, extract
 from solo_plugins.evaluation.network import build
+from solo_plugins.evaluation.results import described_data, result_path
 from solo_plugins.framework import hits, nearest_neighbours, vote
 from solo_plugins.registry import register
 from solo_plugins.runs.provenance import commit
@@ -109,7 +110,9 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     if "projector" in names:
         target = (getattr(model, name, None) for name in ("target_l0", "target"))
         result["outputs"] = describe_outputs(val.by_name["projector"], *target)
-    path = pretrained.folder.write_evaluation({**result, "commit": commit()}, "knn")
+    path = result_path(pretrained, cfg, "knn")
+    written = {**result, "data": described_data(cfg), "commit": commit()}
+    pretrained.folder.write_evaluation(path, written)
     _print(rows, result.get("outputs"), pretrained.checkpoint, path)
     return result
 

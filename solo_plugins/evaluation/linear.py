@@ -22,6 +22,7 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.cached import FeatureDataModule, without_backbone
 from solo_plugins.evaluation.features import device_for
 from solo_plugins.evaluation.network import build
+from solo_plugins.evaluation.results import described_data, result_path
 from solo_plugins.framework import LinearModel, projector_name
 from solo_plugins.registry import register
 from solo_plugins.runs.find import find_run
@@ -90,8 +91,11 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
         NonFiniteLossError: if the loss diverges.
     """
     register()
+    asked = cfg.copy()
     cfg, hardware, pretrained = parse_linear_cfg(cfg)
     run = find_run(cfg, kind="linear")
+    for note in run.notes:
+        say(note)
     if run.finished:
         say(f"{run.folder} is a finished run of this configuration: nothing to do.")
         return _report(cfg, pretrained, run.folder, run.folder.read_summary())
@@ -105,7 +109,9 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     if cfg.cache_features:
         data = _cached(data, model, hardware)
         model = without_backbone(model).train()
-    folder, metrics = fit(model, data, cfg, run, hardware=hardware, callbacks=callbacks)
+    folder, metrics = fit(
+        model, data, cfg, run, asked=asked, hardware=hardware, callbacks=callbacks
+    )
     return _report(cfg, pretrained, folder, metrics)
 
 
@@ -172,12 +178,13 @@ def _report(
         "augmented": not cfg.cache_features,
         "seed": cfg.seed,
         "config": str(folder),
+        "data": described_data(cfg),
         "commit": commit(),
     }
-    # Both may be had: one does not overwrite the other.
-    kind = "finetuned" if cfg.finetune else "linear"
-    path = pretrained.folder.evaluation_path(kind, cfg.features)
-    rank_zero_only(pretrained.folder.write_evaluation)(result, kind, cfg.features)
+    # All of them may be had: one does not overwrite the other.
+    kind = "finetuned" if cfg.finetune else "linear-cached" if cfg.cache_features else "linear"
+    path = result_path(pretrained, cfg, kind, cfg.features)
+    rank_zero_only(pretrained.folder.write_evaluation)(path, result)
     name = "Fine-tuned" if cfg.finetune else "Linear probe"
     say(f"{name} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
     say(f"Checkpoint: {pretrained.checkpoint}")

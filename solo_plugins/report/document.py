@@ -14,6 +14,7 @@ from solo_plugins.report.rows import Row, group
 from solo_plugins.report.search import LeftOut, search
 from solo_plugins.report.style import theme
 from solo_plugins.report.table import cells, markdown
+from solo_plugins.runs.files import write_text
 
 # By file name, the function that draws a picture, and what the picture shows.
 _FIGURES = {
@@ -32,7 +33,8 @@ outputs that are not zero, an all-zero row is an image without an active output,
 every image. Of a sample of the images: the effective rank, exp of the entropy of the normalised
 singular values; marginal W2, the outputs' mean 2-Wasserstein distance to the target; nHSIC, the
 mean dependence of two outputs, near 0 if they are independent and 1 if they are copies. Over seeds:
-mean ± sample standard deviation. *online*: measured during training, with the run's own settings;
+mean ± sample standard deviation. *cached*: a probe on features of images that
+were not augmented; *online*: measured during training, with the run's own settings;
 *n*: fewer seeds than the row has; *not run*: no such measurement was found; *none*: the method has
 no target, or a dense one as LpJEPA and LeJEPA; *calibrated*: thresholds hold the outputs at the
 target's active fraction (`threshold_rate`).
@@ -69,10 +71,11 @@ def write_report(paths: Iterable[str | Path], out: str | Path) -> Path:
         text += _section(section, out, alone=len(sections) == 1)
     if rows:
         text += [_LEGEND]
+    text += _elsewhere(rows)
     text += _left_out(left_out)
     text += ["## Runs\n", _runs(rows)] if rows else []
     report = out / "report.md"
-    report.write_text("\n".join(text))
+    write_text(report, "\n".join(text))
     return report
 
 
@@ -104,6 +107,24 @@ def _section(rows: list[Row], out: Path, *, alone: bool) -> list[str]:
                 text.append(f"![{alt}]({path.relative_to(out)})\n")
         text += [f"`{name}.png`: {note}.\n" for note in notes]
     return text
+
+
+def _elsewhere(rows: list[Row]) -> list[str]:
+    """List evaluations on other data than those of pretraining."""
+    columns = ("row", "seed", "data", "evaluation", "features", "top 1")
+    cells = [
+        dict(
+            zip(
+                columns,
+                (row.label, str(run.cfg.seed), *found[:3], f"{found.acc1:.2f}"),
+                strict=True,
+            )
+        )
+        for row in rows
+        for run in row.runs
+        for found in run.elsewhere
+    ]
+    return ["## On other data\n", markdown(cells)] if cells else []
 
 
 def _left_out(left_out: list[LeftOut]) -> list[str]:

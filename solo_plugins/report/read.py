@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Reading one run's folder: its configuration, its results, and the files that cannot be read."""
 
-__all__ = ["KNN", "Incomplete", "Number", "RunRecord", "read_run"]
+__all__ = ["KNN", "MARKS", "Elsewhere", "Incomplete", "Number", "RunRecord", "read_run"]
 
 import json
 import math
@@ -42,6 +42,12 @@ _ACCURACIES = {
 }
 
 
+# Of values that were measured in several ways the first of these is shown, never a mixture.
+MARKS = ("", "cached", "fine-tuned", "online", "unreadable")
+# What a probe's kind is marked by.
+_KINDS = {"linear": "", "linear-cached": "cached"}
+
+
 class Incomplete(Exception):
     """A run that the report cannot use; the text is the reason."""
 
@@ -59,6 +65,22 @@ class Number(NamedTuple):
     mark: str = ""
 
 
+class Elsewhere(NamedTuple):
+    """An accuracy on other data than the run's own.
+
+    Args:
+        data: the name of the data.
+        evaluation: how it was measured.
+        features: ``backbone`` or ``projector``.
+        acc1: top-1 accuracy in percent.
+    """
+
+    data: str
+    evaluation: str
+    features: str
+    acc1: float
+
+
 @dataclass(eq=False)
 class RunRecord:
     """The content of one run's folder.
@@ -72,6 +94,7 @@ class RunRecord:
         commit: of the code, or None if that is unknown.
         histogram: edges and counts of the outputs that are not zero, or None.
         curves: logged values by epoch.
+        elsewhere: accuracies on other data.
         unreadable: files that could not be used, and why.
     """
 
@@ -83,6 +106,7 @@ class RunRecord:
     commit: str | None = None
     histogram: tuple[list[float], list[float]] | None = None
     curves: Curves = field(default_factory=dict)
+    elsewhere: list[Elsewhere] = field(default_factory=list)
     unreadable: list[LeftOut] = field(default_factory=list)
 
     @cached_property
@@ -121,8 +145,7 @@ def read_run(path: Path) -> RunRecord:
         cfg = _config(folder)
         if folder.find_checkpoint() is None:
             raise Incomplete("there is no checkpoint")
-        if not folder.finished:
-            raise Incomplete(f"there is no {folder.SUMMARY}, {_progress(folder, cfg)}")
+        _check_finished(folder, cfg)
         run = _from_summary(path, cfg, folder.read_summary())
     except RunFileError as error:
         raise Incomplete(f"{error.path.name} cannot be used: {error.reason}") from error
@@ -130,8 +153,8 @@ def read_run(path: Path) -> RunRecord:
         raise Incomplete(f"{folder.SUMMARY} cannot be used: {_text(error)}") from error
     run.curves, notes = read_curves(folder, run.description.loss)
     run.unreadable += notes
-    for kind, features in (("linear", "backbone"), ("linear", "projector"), ("knn", None)):
-        _add_evaluation(run, folder, kind, features)
+    for path in folder.evaluations():
+        _add_evaluation(run, folder, path)
     return run
 
 
@@ -156,22 +179,46 @@ def _from_summary(path: Path, cfg: DictConfig, summary: dict[str, Any]) -> RunRe
     return run
 
 
-def _add_evaluation(run: RunRecord, folder: RunFolder, kind: str, features: str | None) -> None:
+def _add_evaluation(run: RunRecord, folder: RunFolder, path: Path) -> None:
+    """Add a result: to the run's own numbers, or to those on other data, which the name says."""
+    kind, _, rest = path.stem.partition("@")[0].rpartition("-")
+    kind, features = (kind, rest) if kind else (rest, "")
     try:
-        content = folder.read_evaluation(kind, features)
+        content = folder.read_evaluation(path)
         if content is None:
             return
-        if features is None:
+        if "@" in path.stem:
+            run.elsewhere += _on_other_data(content, kind, path.stem.partition("@")[2])
+        elif kind == "knn":
             _add_knn(run, content)
-        else:
-            mark = "fine-tuned" if content.get("finetune") else ""
-            _take(run, {f"{kind}_{features}": content["acc1"]}, mark)
+        elif kind in _KINDS:
+            cached = _KINDS[kind] if content.get("augmented", True) else "cached"
+            mark = "fine-tuned" if content.get("finetune") else cached
+            _take_better(run, f"linear_{features}", content["acc1"], mark)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error.reason if isinstance(error, RunFileError) else _text(error)
-        path = folder.evaluation_path(kind, features)
         run.unreadable.append(LeftOut(str(path), f"cannot be used: {reason}"))
         names = (features,) if features else ("backbone", "projector")
-        _take(run, {f"{kind}_{name}": math.nan for name in names}, "unreadable")
+        column = "knn" if kind == "knn" else "linear"
+        if "@" not in path.stem and kind != "finetuned":
+            _take(run, {f"{column}_{name}": math.nan for name in names}, "unreadable")
+
+
+def _on_other_data(content: Mapping[str, Any], kind: str, data: str) -> list[Elsewhere]:
+    if kind != "knn":
+        return [Elsewhere(data, kind, str(content["features"]), float(content["acc1"]))]
+    return [
+        Elsewhere(data, f"knn, k={result['k']}", str(result["features"]), float(result["acc1"]))
+        for result in content["results"]
+        if all(result[key] == value for key, value in KNN.items())
+    ]
+
+
+def _take_better(run: RunRecord, column: str, value: Any, mark: str) -> None:
+    """Add an accuracy unless one that is measured in a better way is there."""
+    there = run.numbers.get(column)
+    if there is None or MARKS.index(mark) <= MARKS.index(there.mark):
+        _take(run, {column: value}, mark)
 
 
 def _add_knn(run: RunRecord, content: dict[str, Any]) -> None:
@@ -199,6 +246,17 @@ def _take(run: RunRecord, values: Mapping[str, Any], mark: str = "") -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"`{column}` is {value!r}, not a number")
         run.numbers[column] = Number(float(value) if math.isfinite(value) else math.nan, mark)
+
+
+def _check_finished(folder: RunFolder, cfg: DictConfig) -> None:
+    state = folder.read_state()
+    if state is None and folder.has_summary:
+        return  # what is wrong with it is found when it is read
+    if state is None:
+        raise Incomplete(f"there is no {folder.SUMMARY}, {_progress(folder, cfg)}")
+    if state.status != "finished":
+        reason = f" ({state.reason})" if state.reason else ""
+        raise Incomplete(f"it is {state.status}{reason}, {_progress(folder, cfg)}")
 
 
 def _progress(folder: RunFolder, cfg: DictConfig) -> str:

@@ -12,12 +12,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from solo_plugins.report.read import Number, RunRecord
+from solo_plugins.report.read import MARKS, Number, RunRecord
 from solo_plugins.report.search import LeftOut
 from solo_plugins.runs.description import TargetDescription
-
-# Of values that were measured in several ways the first of these is shown, never a mixture.
-_MARKS = ("", "fine-tuned", "online", "unreadable")
 
 
 class Mean(NamedTuple):
@@ -79,7 +76,7 @@ class Row:
         """
         found = [run.numbers[column] for run in self.runs if column in run.numbers]
         numbers = pd.DataFrame(found, columns=list(Number._fields))
-        for mark in _MARKS:
+        for mark in MARKS:
             values = numbers["value"][numbers["mark"] == mark]
             if len(values):
                 std = values.std(skipna=False)

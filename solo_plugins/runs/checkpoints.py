@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Reading checkpoints safely, and comparing their weights with a model's."""
+"""Writing checkpoints whole, reading them safely, and comparing their weights with a model's."""
 
-__all__ = ["check_fits", "check_weights", "load_checkpoint"]
+__all__ = ["DurableCheckpointIO", "check_fits", "check_weights", "load_checkpoint"]
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
+from typing_extensions import override
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.files import write_bytes
+from solo_plugins.runs.folder import RunFolder
 
 
 def check_fits(model: nn.Module, checkpoint: Path) -> None:
@@ -25,6 +30,31 @@ def check_fits(model: nn.Module, checkpoint: Path) -> None:
         ConfigurationError: listing what is missing, unknown or of another shape.
     """
     check_weights(load_checkpoint(checkpoint)["state_dict"], model.state_dict(), checkpoint)
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Lightning's writing of checkpoints, whole or not at all, with the one before kept.
+
+    Lightning writes to the temporary folder and, across file systems, copies from there, so that a
+    kill or a full disk can leave a cut file as the only one.
+    """
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = RunFolder(path.parent)
+
+        def write(file: BinaryIO) -> None:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch's words for a disk that takes no more
+                raise OSError(str(error).partition("\n")[0]) from error
+
+        keep = folder.previous_checkpoint if path == folder.last_checkpoint else None
+        write_bytes(path, write, keep=keep)
 
 
 def load_checkpoint(checkpoint: Path) -> Mapping[str, Any]:
@@ -44,12 +74,15 @@ def load_checkpoint(checkpoint: Path) -> Mapping[str, Any]:
     except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError, ValueError) as error:
         # torch has no error of its own for a file that is not a checkpoint
         reason = str(error).strip().partition("\n")[0]
+        what = (
+            "of tensors and plain values. Other objects are not loaded, since they could run any "
+            "code. If the file is your own, save its `state_dict` alone by "
+            "torch.save({'state_dict': torch.load(path, weights_only=False)['state_dict']}, new)"
+            if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(checkpoint)
+            else f"but it is damaged, or no checkpoint at all ({_size(checkpoint)} bytes)"
+        )
         raise ConfigurationError(
-            f"Expected {str(checkpoint)!r} to be a readable checkpoint of tensors and plain "
-            "values. Other objects are not loaded, since they could run any code. If the file is "
-            "your own, save its `state_dict` alone by "
-            "torch.save({'state_dict': torch.load(path, weights_only=False)['state_dict']}, new). "
-            f"torch says: {reason}"
+            f"Expected {str(checkpoint)!r} to be a readable checkpoint {what}. torch says: {reason}"
         ) from error
     if not isinstance(saved, Mapping) or "state_dict" not in saved:
         found = ", ".join(map(str, saved)) if isinstance(saved, Mapping) else type(saved).__name__
@@ -57,6 +90,10 @@ def load_checkpoint(checkpoint: Path) -> Mapping[str, Any]:
             f"Expected a checkpoint with a `state_dict` but {str(checkpoint)!r} has {found}."
         )
     return saved
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def check_weights(

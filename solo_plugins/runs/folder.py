@@ -1,42 +1,107 @@
 # SPDX-License-Identifier: MIT
 """One run's folder. This module alone knows what its files are called and how they are written."""
 
-__all__ = ["RunFileError", "RunFolder"]
+__all__ = ["RunFileError", "RunFolder", "RunState", "folder_name"]
 
 import json
 import os
 import re
+import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import unicodedata
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.files import (
+    RunFileError,
+    clean,
+    parse_json,
+    parse_yaml,
+    read_text,
+    write_json,
+    write_text,
+)
 
-_CONFIG, _SUMMARY, _LOG, _KNN = "config.yaml", "summary.json", "metrics.csv", "knn.json"
-_LAST, _CHECKPOINTS, _OLD_LOG = "last.ckpt", "*.ckpt", "metrics.{}.csv"
+# What was asked for, which can be run again, and what came of it on this machine.
+_ASKED, _RESOLVED = "config.yaml", "resolved.yaml"
+_STATE, _LOCK, _SUMMARY, _LOG = "state.json", "run.lock", "summary.json", "metrics.csv"
+_LAST, _PREVIOUS, _BEST, _CHECKPOINTS = "last.ckpt", "previous.ckpt", "best.ckpt", "*.ckpt"
+_OLD_LOG = "metrics.{}.csv"
 # solo-learn's main branch and the reference implementation write their configuration to this file.
 _FOREIGN_CONFIG = "args.json"
 # Earlier commits wrote these settings. With these values a run is the same without them.
 _RETIRED = {"mean_shift_rate": 0.0, "coordinate_weight": 0.0, "target_draws": 1}
+# By this hydra composes a saved configuration in the way of this repository's own.
+_HYDRA = """\
+# As it was asked for: --config-path <this folder> --config-name config runs it again.
+defaults:
+  - shared@_global_:
+      - program
+  - _self_
+  - override hydra/hydra_logging: disabled
+  - override hydra/job_logging: disabled
+
+"""
 
 
-class RunFileError(ConfigurationError):
-    """A run's file that cannot be used.
+def folder_name(name: str) -> str:
+    """Turn a run's name, which may be any text, into one that folders and wandb take.
 
     Args:
-        path: the file.
-        reason: why it cannot be used, as a clause.
+        name: any text.
+
+    Returns:
+        Letters, digits and ``._+=-`` of ASCII, at most 80; ``run`` if nothing is left.
+
+    Example:
+        >>> folder_name("exp/a: lr={0.1} #2"), folder_name("p=0.5")
+        ('exp-a-lr=-0.1-2', 'p=0.5')
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^\w.+=-]+", "-", plain)[:80].strip("-.") or "run"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What has become of a run.
+
+    Args:
+        status: ``running``; ``interrupted`` by a signal or an error; ``stopped`` before its last
+            epoch by a limit or a callback; ``finished``.
+        reason: why it was interrupted or stopped.
+        epochs: the number of epochs that are done.
+        steps: the number of steps that are done.
+        run_id: tells runs apart whose folders have one name.
+        host: the machine that it runs or ran on.
+        process: the process's number there.
+        job: the number of the SLURM job and of its restarts, or an empty string.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{str(path)!r} cannot be used: {reason}")
-        self.path, self.reason = path, reason
+    status: str = "running"
+    reason: str = ""
+    epochs: int = 0
+    steps: int = 0
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    host: str = field(default_factory=socket.gethostname)
+    process: int = field(default_factory=os.getpid)
+    job: str = field(default_factory=lambda: _job())
+
+    def now(self) -> "RunState":
+        """Return the same run as one that this process has taken up."""
+        return replace(RunState(), run_id=self.run_id, epochs=self.epochs, steps=self.steps)
+
+    @property
+    def may_live_elsewhere(self) -> bool:
+        """Whether a process of another machine said that it is running, and may still be."""
+        requeued = self.job and self.job != _job() and _number(self.job) == _number(_job())
+        return self.status == "running" and self.host != socket.gethostname() and not requeued
 
 
 @dataclass(frozen=True)
@@ -54,19 +119,19 @@ class RunFolder:
     path: Path
 
     # Lightning's ModelCheckpoint adds the suffix.
-    LAST_CHECKPOINT_STEM: ClassVar[str] = _LAST.removesuffix(".ckpt")
+    BEST_CHECKPOINT_STEM: ClassVar[str] = _BEST.removesuffix(".ckpt")
     # For messages: what a user finds in a folder.
-    CONFIG: ClassVar[str] = _CONFIG
+    CONFIG: ClassVar[str] = _ASKED
     SUMMARY: ClassVar[str] = _SUMMARY
-    CONTENTS: ClassVar[str] = f"{_CONFIG}, {_LAST} and {_SUMMARY}"
-    CONFIGS: ClassVar[str] = f"{_CONFIG} or {_FOREIGN_CONFIG}"
+    CONTENTS: ClassVar[str] = f"{_ASKED}, {_LAST} and {_SUMMARY}"
+    CONFIGS: ClassVar[str] = f"{_ASKED} or {_FOREIGN_CONFIG}"
 
     def __str__(self) -> str:
         return str(self.path)
 
     @classmethod
     def below(cls, parent: Path) -> "list[RunFolder]":
-        """List the runs in a folder of runs that have a last checkpoint, newest first.
+        """List the runs at any depth of a folder, newest first; runs within runs are passed over.
 
         Args:
             parent: the folder, which need not exist.
@@ -74,7 +139,12 @@ class RunFolder:
         Returns:
             Run folders.
         """
-        return [cls(path.parent) for path in sorted(parent.glob(f"*/{_LAST}"), key=_age)]
+        found = []
+        for folder, folders, files in os.walk(parent):
+            if cls.holds_a_run(files):
+                found.append(cls(Path(folder)))
+                folders.clear()
+        return sorted(found, key=lambda run: run.age)
 
     @staticmethod
     def holds_a_run(files: Iterable[str]) -> bool:
@@ -86,36 +156,59 @@ class RunFolder:
         Returns:
             True if one of them is a file that runs leave.
         """
-        return bool({_CONFIG, _LAST, _LOG, _SUMMARY} & set(files))
+        return bool({_ASKED, _RESOLVED, _STATE, _LAST, _LOG, _SUMMARY} & set(files))
 
     # -- checkpoints
 
     @property
     def last_checkpoint(self) -> Path:
-        """The checkpoint that is written after every epoch; it need not exist."""
+        """The newest checkpoint, which is written at least after every epoch; it need not exist."""
         return self.path / _LAST
 
     @property
-    def checkpoint_age(self) -> float:
-        """Seconds since the last checkpoint was written."""
-        return _age(self.last_checkpoint)
+    def previous_checkpoint(self) -> Path:
+        """The last checkpoint before the newest one; it need not exist."""
+        return self.path / _PREVIOUS
+
+    @property
+    def age(self) -> float:
+        """Seconds since a checkpoint, or else the state, was written; infinite without either."""
+        paths = (self.last_checkpoint, self.previous_checkpoint, self.path / _STATE)
+        return next((_age(path) for path in paths if path.is_file()), float("inf"))
+
+    def checkpoints(self) -> list[Path]:
+        """List checkpoints in the order in which they count: the last, the one before, others.
+
+        Returns:
+            Files that exist; of the others the newest stands first.
+        """
+        first = [
+            path for path in (self.last_checkpoint, self.previous_checkpoint) if path.is_file()
+        ]
+        others = [
+            path for path in self.path.glob(_CHECKPOINTS) if path.is_file() and path not in first
+        ]
+        return first + sorted(others, key=_age)
 
     def find_checkpoint(self) -> Path | None:
-        """Find the checkpoint that counts: the last one, or else the newest file.
+        """Find the checkpoint that counts.
 
         Returns:
             Its path, or None if there is none.
         """
-        if self.last_checkpoint.is_file():
-            return self.last_checkpoint
-        return min(self.path.glob(_CHECKPOINTS), key=_age, default=None)
+        return next(iter(self.checkpoints()), None)
 
-    # -- configuration and summary
+    # -- configuration, state and summary
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that a process locks while it works in the folder."""
+        return self.path / _LOCK
 
     @property
     def config_path(self) -> Path | None:
         """The run's configuration, also that of solo-learn or the reference; None without one."""
-        paths = (self.path / name for name in (_CONFIG, _FOREIGN_CONFIG))
+        paths = (self.path / name for name in (_RESOLVED, _ASKED, _FOREIGN_CONFIG))
         return next((path for path in paths if path.is_file()), None)
 
     def read_config(self) -> DictConfig:
@@ -129,25 +222,79 @@ class RunFolder:
         """
         path = self.config_path
         if path is None:
-            raise RunFileError(self.path / _CONFIG, "there is no such file")
-        cfg = _parse(path, json.loads if path.suffix == ".json" else str)
+            raise RunFileError(self.path / _ASKED, "there is no such file")
+        cfg = parse_yaml(path) if path.suffix == ".yaml" else _parse_foreign(path)
+        cfg.pop("defaults", None)  # hydra's, in what was asked for
         kwargs = cfg.get("method_kwargs")
         for name, off in _RETIRED.items():
             if isinstance(kwargs, DictConfig) and kwargs.get(name) == off:
                 del kwargs[name]
         return cfg
 
-    def write_config(self, cfg: DictConfig) -> None:
-        """Write the run's resolved configuration.
+    def write_config(self, asked: DictConfig, resolved: DictConfig) -> None:
+        """Write the run's configuration.
 
         Args:
-            cfg: the configuration.
+            asked: as it was asked for, which can be run again.
+            resolved: what came of it.
         """
-        _write(self.path / _CONFIG, OmegaConf.to_yaml(cfg))
+        plain = OmegaConf.create(OmegaConf.to_container(asked, resolve=True))
+        write_text(self.path / _ASKED, _HYDRA + OmegaConf.to_yaml(plain))
+        write_text(self.path / _RESOLVED, OmegaConf.to_yaml(resolved))
+
+    def read_state(self) -> RunState | None:
+        """Read what has become of the run.
+
+        Returns:
+            The state. Of a damaged one, or of a run of an earlier commit, which wrote none, it is
+            seen from the summary what has become of the run; None if nothing is known.
+        """
+        with suppress(RunFileError, TypeError):
+            return RunState(**parse_json(self.path / _STATE))
+        try:
+            summary, cfg = self.read_summary(), self.read_config()
+            epochs, steps = int(summary["epochs"]), int(summary.get("steps", 0))
+        except (RunFileError, KeyError, TypeError, ValueError):
+            return None
+        last, most = cfg.get("max_epochs"), cfg.get("max_steps") or -1
+        done = last is None or epochs >= last or 0 < most <= steps
+        return RunState("finished" if done else "stopped", "", epochs, steps, "", "", 0, "")
+
+    def write_state(self, state: RunState) -> None:
+        """Write what has become of the run.
+
+        Args:
+            state: the state.
+        """
+        write_json(self.path / _STATE, asdict(state))
 
     @property
     def finished(self) -> bool:
-        """Whether the run has left a summary, which it does when its last epoch is done."""
+        """Whether the run's last epoch is done and its summary is there."""
+        state = self.read_state()
+        if state is None or state.status != "finished":
+            return False
+        try:
+            self.read_summary()
+        except RunFileError:
+            return False
+        return True
+
+    def clean(self) -> None:
+        """Remove temporary files of killed processes; the caller holds the lock."""
+        clean(self.path)
+
+    def remove_if_nothing_came_of_it(self) -> None:
+        """Remove the folder if it holds no log, no checkpoint and no result."""
+        small = {_ASKED, _RESOLVED, _STATE, _LOCK}
+        if {path.name for path in self.path.iterdir()} <= small:
+            for path in list(self.path.iterdir()):
+                path.unlink()
+            self.path.rmdir()
+
+    @property
+    def has_summary(self) -> bool:
+        """Whether there is a summary, readable or not."""
         return (self.path / _SUMMARY).is_file()
 
     def read_summary(self) -> dict[str, Any]:
@@ -159,7 +306,7 @@ class RunFolder:
         Raises:
             RunFileError: if there is none or it cannot be read.
         """
-        return _read_json(self.path / _SUMMARY)
+        return parse_json(self.path / _SUMMARY)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the run's summary.
@@ -167,43 +314,54 @@ class RunFolder:
         Args:
             summary: what ``json`` can write.
         """
-        _write_json(self.path / _SUMMARY, dict(sorted(summary.items())))
+        write_json(self.path / _SUMMARY, dict(sorted(summary.items())))
 
     # -- logs
 
+    @property
+    def log_path(self) -> Path:
+        """The log of the whole run, as CSV."""
+        return self.path / _LOG
+
     def logs(self) -> list[Path]:
-        """List the logs of all parts of the run, oldest first."""
+        """List the logs of all parts of the run, oldest first.
+
+        Earlier commits began a file with each part. Today there is one.
+        """
         pattern = re.escape(_OLD_LOG).replace(r"\{\}", r"(\d+)")
         old = [(re.fullmatch(pattern, path.name), path) for path in self.path.glob("*.csv")]
         numbered = sorted((int(found[1]), path) for found, path in old if found)
-        current = [self.path / _LOG] if (self.path / _LOG).is_file() else []
+        current = [self.log_path] if self.log_path.is_file() else []
         return [*(path for _, path in numbered), *current]
-
-    def keep_log(self) -> None:
-        """Move an interrupted run's log out of the way of Lightning, which would empty it."""
-        if (self.path / _LOG).is_file():
-            (self.path / _LOG).rename(self.path / _OLD_LOG.format(len(self.logs())))
 
     # -- results of evaluations
 
-    def evaluation_path(self, kind: str, features: str | None = None) -> Path:
+    def evaluation_path(
+        self, kind: str, features: str | None = None, data: str | None = None
+    ) -> Path:
         """Name the file of an evaluation's result.
 
         Args:
-            kind: ``knn``, ``linear`` or ``finetuned``.
+            kind: ``knn``, ``linear``, ``linear-cached`` or ``finetuned``.
             features: ``backbone`` or ``projector``; None for ``knn``, which has both.
+            data: what other data it is on; None for the run's own.
 
         Returns:
             Its path, whether it exists or not.
         """
-        return self.path / (_KNN if features is None else f"{kind}-{features}.json")
+        stem = kind if features is None else f"{kind}-{features}"
+        return self.path / (f"{stem}.json" if data is None else f"{stem}@{folder_name(data)}.json")
 
-    def read_evaluation(self, kind: str, features: str | None = None) -> dict[str, Any] | None:
+    def evaluations(self) -> list[Path]:
+        """List the results of evaluations, on the run's own data and on others, by name."""
+        kinds = ("knn", "linear", "finetuned")
+        return sorted(path for kind in kinds for path in self.path.glob(f"{kind}*.json"))
+
+    def read_evaluation(self, path: Path) -> dict[str, Any] | None:
         """Read an evaluation's result.
 
         Args:
-            kind: as for :meth:`evaluation_path`.
-            features: as for :meth:`evaluation_path`.
+            path: as from :meth:`evaluation_path`.
 
         Returns:
             The result, or None if there is none.
@@ -211,65 +369,42 @@ class RunFolder:
         Raises:
             RunFileError: if it cannot be read.
         """
-        path = self.evaluation_path(kind, features)
-        return _read_json(path) if path.is_file() else None
+        return parse_json(path) if path.is_file() else None
 
-    def write_evaluation(
-        self, result: Mapping[str, Any], kind: str, features: str | None = None
-    ) -> Path:
+    def write_evaluation(self, path: Path, result: Mapping[str, Any]) -> None:
         """Write an evaluation's result.
 
         Args:
+            path: as from :meth:`evaluation_path`.
             result: what ``json`` can write.
-            kind: as for :meth:`evaluation_path`.
-            features: as for :meth:`evaluation_path`.
-
-        Returns:
-            Its path.
         """
-        path = self.evaluation_path(kind, features)
-        _write_json(path, result)
-        return path
+        write_json(path, result)
 
 
 def _age(path: Path) -> float:
-    return max(0.0, time.time() - path.stat().st_mtime)
-
-
-def _parse(path: Path, parse: Callable[[str], Any]) -> DictConfig:
     try:
-        cfg = OmegaConf.create(parse(path.read_text()))
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return float("inf")
+
+
+def _parse_foreign(path: Path) -> DictConfig:
+    try:
+        cfg = OmegaConf.create(json.loads(read_text(path)))
         OmegaConf.resolve(cfg)
-    except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
-        raise RunFileError(path, _text(error)) from error
+    except (OmegaConfBaseException, RecursionError, ValueError) as error:
+        if isinstance(error, RunFileError):
+            raise
+        raise RunFileError(path, " ".join(str(error).split())[:200]) from error
     if not isinstance(cfg, DictConfig):
         raise RunFileError(path, "it holds no settings")
     return cfg
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunFileError(path, _text(error)) from error
-    if not isinstance(content, dict):
-        raise RunFileError(path, "it holds no settings")
-    return content
+def _job() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"{job}.{os.environ.get('SLURM_RESTART_COUNT', '0')}" if job else ""
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    _write(path, json.dumps(content, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, also if the machine stops in between."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def _text(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _number(job: str) -> str:
+    return job.partition(".")[0]

@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Lightning callbacks of a pretraining run."""
+"""Lightning callbacks of a run: its steps' random numbers, its checks and its summary."""
 
-__all__ = ["RecordRun", "Resumable", "StopOnNonFinite", "last_metrics"]
+__all__ = ["RecordRun", "Resumable", "SeedSteps", "StopOnNonFinite", "last_metrics"]
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_warn
-from omegaconf import DictConfig
 from torch import Tensor
 from typing_extensions import override
 
-from solo_plugins.errors import NonFiniteLossError
+from solo_plugins.data.loader import seed_all
+from solo_plugins.errors import ConfigurationError, NonFiniteLossError
 from solo_plugins.runs.description import Description
 from solo_plugins.runs.folder import RunFolder
+from solo_plugins.runs.log import last_values
 from solo_plugins.runs.provenance import commit, versions
 
 
@@ -29,11 +31,15 @@ class StopOnNonFinite(Callback):
     is read after every step.
 
     Args:
+        folder: the run's folder, for the message.
         interval: steps between two checks on an accelerator.
         skip: terms that are not checked.
     """
 
-    def __init__(self, interval: int = 50, *, skip: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: RunFolder, interval: int = 50, *, skip: tuple[str, ...] = ()
+    ) -> None:
+        self.folder = folder
         self.interval = interval
         self.skip = skip
         self._first_bad: dict[str, Tensor] = {}
@@ -58,20 +64,44 @@ class StopOnNonFinite(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._look(trainer)
 
+    @override
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._look(trainer)
+
     def _look(self, trainer: pl.Trainer) -> None:
         steps = {name: int(first) for name, first in self._first_bad.items() if first >= 0}
         if not steps:
             return
         # The total is bad whenever a term is: the term is named.
         name = min(steps, key=lambda term: (steps[term], term == "loss"))
-        kept = getattr(trainer.checkpoint_callback, "last_model_path", "") or getattr(
-            trainer.checkpoint_callback, "best_model_path", ""
-        )
+        kept = self.folder.find_checkpoint()
         raise NonFiniteLossError(
             f"Expected every term of the loss to be finite but `{name}` was not at step "
             f"{steps[name]}. The last good checkpoint is {kept or 'none, no epoch was finished'}. "
             "A lower `optimizer.lr` or `precision: 32-true` may help."
         )
+
+
+class SeedSteps(Callback):
+    """Seeds Python, numpy and torch before each step, from the run's seed, the step and the rank.
+
+    All that is random in a step, such as directions and targets, then depends on these alone, and a
+    run that is resumed between any two steps repeats what an uninterrupted one did.
+
+    Args:
+        seed: the run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    @override
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        seed_all(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
 
 
 class Resumable(Callback):
@@ -124,15 +154,16 @@ class Resumable(Callback):
 
 
 class RecordRun(Callback):
-    """Writes a run's configuration when it starts and its summary when it ends.
+    """Keeps what a run's summary needs in its checkpoints, and writes the summary.
 
     The summary holds the last value of every metric, the number of epochs and steps, the
     ``seconds`` of all parts of a resumed run up to their checkpoints, the ``commit`` of the code,
-    the ``versions`` of what it rests on, and the ``description`` that a report shows.
+    the ``versions`` of what it rests on, and the ``description`` that a report shows. A run that
+    was killed after its last checkpoint gets it when it is taken up.
 
     Args:
         folder: the run's folder.
-        cfg: the resolved configuration.
+        checkpoint: what the run goes on from, or None.
         description: what a report shows of a pretraining run.
         clock: a function that tells the time in seconds.
     """
@@ -140,15 +171,17 @@ class RecordRun(Callback):
     def __init__(
         self,
         folder: RunFolder,
-        cfg: DictConfig,
+        checkpoint: Path | None = None,
         description: Description | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder, self.cfg, self.description = folder, cfg, description
+        self.folder, self.checkpoint, self.description = folder, checkpoint, description
         self.clock = clock
         self._started = clock()
-        self._commit: str | None = None
+        self._commit = commit()  # now: the code may be edited while the run goes on
+        self._metrics: dict[str, float] = {}
+        self._trainer: pl.Trainer | None = None
 
     @property
     @override
@@ -156,25 +189,44 @@ class RecordRun(Callback):
         return "RunFolder"  # what this class was called when the first checkpoints were written
 
     @override
-    def state_dict(self) -> dict[str, float]:
-        return {"seconds": self._seconds()}
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._trainer = trainer
+        checkpoint = trainer.strategy.broadcast(self.checkpoint)
+        if checkpoint != self.checkpoint:
+            raise ConfigurationError(
+                f"Expected all processes to go on from {str(checkpoint)!r} but one of them found "
+                f"{str(self.checkpoint)!r}: do they see the same `checkpoint.dir`?"
+            )
 
     @override
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        metrics = {} if self._trainer is None else last_metrics(self._trainer)
+        return {"seconds": self._seconds(), "metrics": self._metrics | metrics}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._started -= state_dict["seconds"]
+        # Earlier commits kept no metrics: the log has them.
+        self._metrics = state_dict.get("metrics") or last_values(self.folder)
 
-    @override
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.folder.path.mkdir(parents=True, exist_ok=True)
-            self.folder.write_config(self.cfg)
-            self._commit = commit()  # now: the code may be edited while the run goes on
+    def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Return the last value of every metric, of earlier parts of the run too.
 
-    @override
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        summary: dict[str, Any] = last_metrics(trainer) | {
+        Args:
+            trainer: the trainer, after training.
+
+        Returns:
+            Plain numbers by name.
+        """
+        return self._metrics | last_metrics(trainer)
+
+    def write_summary(self, trainer: pl.Trainer) -> None:
+        """Write the summary.
+
+        Args:
+            trainer: the trainer, after training.
+        """
+        summary: dict[str, Any] = self.metrics(trainer) | {
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "seconds": round(self._seconds(), 1),

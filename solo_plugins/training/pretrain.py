@@ -29,7 +29,7 @@ class PretrainResult(NamedTuple):
 
     Args:
         folder: the run's folder.
-        checkpoint: its last checkpoint, or None if ``checkpoint.enabled`` is false.
+        checkpoint: its last checkpoint, or None if none was written.
         metrics: the last value of every metric.
     """
 
@@ -56,9 +56,12 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
         NonFiniteLossError: if the loss diverges.
     """
     register()
+    asked = cfg.copy()
     cfg, hardware = parse_cfg(cfg)
     check_processes(hardware.num_devices * cfg.num_nodes)
     run = find_run(cfg)
+    for note in run.notes:
+        say(note)
     if run.finished:
         say(f"{run.folder} is a finished run of this configuration: nothing to do.")
         summary = run.folder.read_summary()
@@ -87,14 +90,14 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
         data,
         cfg,
         run,
+        asked=asked,
         hardware=hardware,
         description=description,
         callbacks=[*callbacks, Resumable()],
         # solo-learn's methods add the classifier's loss, which is NaN without labels
         not_checked=("loss",) if cfg.data.no_labels and not own else (),
     )
-    checkpoint = folder.last_checkpoint if cfg.checkpoint.enabled else None
-    result = PretrainResult(folder.path, checkpoint, metrics)
+    result = PretrainResult(folder.path, folder.find_checkpoint(), metrics)
     _report(result)
     return result
 
@@ -114,4 +117,4 @@ def _report(result: PretrainResult) -> None:
             of_target = "" if target is None else f" (the target has {100 * target:.1f} %)"
             say(f"Active outputs: {100 * metrics[key]:.1f} %{of_target}")
             break
-    say(f"Checkpoint: {result.checkpoint or 'none, checkpoint.enabled is false'}")
+    say(f"Checkpoint: {result.checkpoint or 'none was written'}")

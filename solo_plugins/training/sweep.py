@@ -8,13 +8,12 @@ what became of it in its folder below ``hydra.sweep.dir``, where the program rea
 
 __all__ = ["SweepReport", "check_processes", "one_line_errors", "sweeping"]
 
-import json
 import math
 import sys
 import traceback
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ from omegaconf import DictConfig
 from typing_extensions import override
 
 from solo_plugins.errors import ConfigurationError, NonFiniteLossError
+from solo_plugins.runs.files import RunFileError, parse_json, write_json
 from solo_plugins.training.trainer import say
 
 _OUTCOME = "outcome.json"
@@ -184,13 +184,16 @@ def _line(error: Any) -> str | None:
 
 @rank_zero_only
 def _write(path: Path, outcome: dict[str, Any]) -> None:
-    path.write_text(json.dumps(outcome, indent=2))
+    write_json(path, outcome)
 
 
 def _read(folder: Path, sweep: str) -> list[_Outcome]:
-    read = [json.loads(path.read_text()) for path in folder.glob(f"**/{_OUTCOME}")]
+    read: list[dict[str, Any]] = []
+    for path in folder.glob(f"**/{_OUTCOME}"):
+        with suppress(RunFileError):  # the run is listed as one without an outcome
+            read.append(parse_json(path))
     # The folder may be one that earlier sweeps have used.
-    mine = [outcome for outcome in read if outcome.pop("sweep") == sweep]
+    mine = [outcome for outcome in read if outcome.pop("sweep", None) == sweep]
     return sorted(_Outcome(**outcome) for outcome in mine)
 
 

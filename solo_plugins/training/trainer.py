@@ -4,14 +4,16 @@
 __all__ = ["fit", "in_memory_format", "say"]
 
 import inspect
+import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -19,11 +21,15 @@ from torch import nn
 
 from solo_plugins.args.hardware import Hardware
 from solo_plugins.data import PretrainDataModule
-from solo_plugins.runs.checkpoints import check_fits
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.checkpoints import DurableCheckpointIO, check_weights, load_checkpoint
 from solo_plugins.runs.description import Description
 from solo_plugins.runs.find import ResumePoint, claimed
-from solo_plugins.runs.folder import RunFolder
-from solo_plugins.training.callbacks import RecordRun, StopOnNonFinite, last_metrics
+from solo_plugins.runs.folder import RunFolder, RunState, folder_name
+from solo_plugins.runs.log import MetricsLog
+from solo_plugins.training.callbacks import RecordRun, SeedSteps, StopOnNonFinite
+from solo_plugins.training.checkpointing import LastCheckpoint, LimitReached, NewSchedule
+from solo_plugins.training.signals import Interrupted, Signals, requeue
 
 
 def fit(
@@ -32,6 +38,7 @@ def fit(
     cfg: DictConfig,
     run: ResumePoint,
     *,
+    asked: DictConfig,
     hardware: Hardware,
     description: Description | None = None,
     callbacks: Sequence[Callback] = (),
@@ -44,6 +51,7 @@ def fit(
         data: the images.
         cfg: the resolved configuration; all of Lightning's own settings in it are passed on.
         run: where the run begins or goes on.
+        asked: the configuration as it was asked for.
         hardware: the hardware that was chosen.
         description: what a report shows of a pretraining run.
         callbacks: more callbacks, called before those that every run has.
@@ -53,27 +61,94 @@ def fit(
         The run's folder and the last value of every metric.
 
     Raises:
-        ConfigurationError: if the checkpoint does not fit the model.
+        ConfigurationError: if the checkpoint does not fit the model, or no step was made.
         NonFiniteLossError: if the loss diverges.
+        Interrupted: at the next step's end after a signal; the checkpoint is written then.
     """
+    first_step = 0
     if run.checkpoint is not None:
-        check_fits(model, run.checkpoint)
+        saved = load_checkpoint(run.checkpoint)
+        check_weights(saved["state_dict"], model.state_dict(), run.checkpoint)
+        first_step = _next_logged_step(saved)
         say(f"Resuming from {run.checkpoint}.")
-    with claimed(run) as run, warnings.catch_warnings():
-        # About the run's own folder, and about a deprecation that Lightning has to follow itself.
-        warnings.filterwarnings("ignore", message=".* directory .* exists and is not empty")
+    with Signals() as signals, claimed(run, cfg, asked) as run, warnings.catch_warnings():
+        # About a deprecation that Lightning has to follow itself.
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+        log = MetricsLog(run.folder, first_step)
+        record = RecordRun(run.folder, run.checkpoint, description)
         every = [
             *callbacks,
-            RecordRun(run.folder, cfg, description),
-            StopOnNonFinite(cfg.get("log_every_n_steps") or 50, skip=not_checked),
+            *([NewSchedule(say)] if run.lengthens else []),
+            record,
+            SeedSteps(cfg.seed),
+            StopOnNonFinite(run.folder, cfg.get("log_every_n_steps") or 50, skip=not_checked),
             LearningRateMonitor(logging_interval="step"),
-            *_checkpoint_callbacks(cfg, run.folder),
+            *_checkpoint_callbacks(cfg, run.folder, signals, log),
         ]
-        settings = _settings(cfg, hardware, validates=data.validates)
-        trainer = Trainer(**settings, logger=_loggers(cfg, run.folder), callbacks=every)
-        trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
-    return run.folder, last_metrics(trainer)
+        settings = _settings(cfg, hardware, run.folder, validates=data.validates)
+        loggers = [log, *_wandb(cfg, run.folder)]
+        trainer = Trainer(**settings, logger=loggers, callbacks=every)
+        stopped = ""
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
+        except LimitReached as limit:
+            stopped = str(limit)
+        except Interrupted as interrupted:
+            _say_how_to_go_on(interrupted, cfg, run.folder, trainer.global_step)
+            raise
+        _conclude(trainer, record, cfg, stopped)
+    return run.folder, record.metrics(trainer)
+
+
+@rank_zero_only
+def _conclude(trainer: Trainer, record: RecordRun, cfg: DictConfig, stopped: str) -> None:
+    """Write the summary of a run whose last epoch is done, and what has become of it."""
+    epochs, steps, folder = trainer.current_epoch, trainer.global_step, record.folder
+    if not steps and not stopped:
+        raise ConfigurationError(
+            "Expected the run to make a step but it made none: `limit_train_batches` is "
+            f"{cfg.get('limit_train_batches')} and `optimizer.batch_size` "
+            f"{cfg.optimizer.batch_size}."
+        )
+    state = folder.read_state() or RunState()
+    if cfg.get("fast_dev_run"):
+        folder.remove_if_nothing_came_of_it()
+        return
+    most = cfg.get("max_steps") or -1
+    if not stopped and (epochs >= cfg.max_epochs or 0 < most <= steps):
+        record.write_summary(trainer)
+        folder.write_state(replace(state, status="finished", epochs=epochs, steps=steps))
+        return
+    reason = stopped or "a callback"
+    folder.write_state(replace(state, status="stopped", reason=reason, epochs=epochs, steps=steps))
+    say(
+        f"Stopped by {reason} in epoch {epochs + 1} of {cfg.max_epochs}, after {steps} steps: the "
+        f"run is not finished. {_again(cfg, folder)}"
+    )
+
+
+@rank_zero_only
+def _say_how_to_go_on(
+    interrupted: Interrupted, cfg: DictConfig, folder: RunFolder, steps: int
+) -> None:
+    if interrupted.signal == signal.SIGUSR1 and cfg.auto_resume.enabled:
+        say(requeue())
+    say(f"{interrupted.signal.name}: stopped after {steps} steps. {_again(cfg, folder)}")
+
+
+def _again(cfg: DictConfig, folder: RunFolder) -> str:
+    checkpoint = folder.find_checkpoint()
+    if checkpoint is None:
+        return "There is no checkpoint yet to go on from."
+    if cfg.auto_resume.enabled:
+        return f"The same command goes on from {checkpoint}."
+    return f"`resume_from_checkpoint={folder}` goes on from {checkpoint.name}."
+
+
+def _next_logged_step(checkpoint: Mapping[str, Any]) -> int:
+    """Read from a checkpoint which step Lightning logs next."""
+    loop = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.state_dict", {})
+    return int(loop.get("_batches_that_stepped", checkpoint.get("global_step", 0)))
 
 
 def in_memory_format(model: LightningModule, cfg: DictConfig) -> LightningModule:
@@ -101,9 +176,12 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _settings(cfg: DictConfig, hardware: Hardware, *, validates: bool) -> dict[str, Any]:
+def _settings(
+    cfg: DictConfig, hardware: Hardware, folder: RunFolder, *, validates: bool
+) -> dict[str, Any]:
     known = inspect.signature(Trainer.__init__).parameters
     settings = {name: value for name, value in _plain(cfg).items() if name in known}
+    settings.pop("max_time", None)  # a run stops between two steps, by a callback
     strategy: Any = hardware.strategy
     if strategy == "ddp":
         strategy = DDPStrategy(find_unused_parameters=False)
@@ -111,53 +189,72 @@ def _settings(cfg: DictConfig, hardware: Hardware, *, validates: bool) -> dict[s
         settings |= {"limit_val_batches": 0}
     return settings | {
         "strategy": strategy,
-        "enable_checkpointing": cfg.checkpoint.enabled,
+        "plugins": [DurableCheckpointIO()],
+        # Where Lightning looks for checkpoints of its own under SLURM: not in the working folder.
+        "default_root_dir": folder.path,
         # The data module shards and seeds by itself.
         "use_distributed_sampler": False,
     }
 
 
-def _checkpoint_callbacks(cfg: DictConfig, folder: RunFolder) -> list[Callback]:
-    """Build one callback for the last checkpoint, and one for those that are kept if there are."""
-    if not cfg.checkpoint.enabled:
-        return []
-    # Written after the epoch's validation, and before the next epoch's first draw.
+def _checkpoint_callbacks(
+    cfg: DictConfig, folder: RunFolder, signals: Signals, log: MetricsLog
+) -> list[Callback]:
+    """Build a callback for the last checkpoint, and for those that are kept beside it."""
+    options = cfg.checkpoint
+    callbacks: list[Callback] = [
+        LastCheckpoint(
+            folder,
+            signals,
+            log,
+            enabled=options.enabled and not cfg.get("fast_dev_run"),
+            every_n_steps=options.every_n_steps,
+            every_n_minutes=options.every_n_minutes,
+            max_time=_plain(cfg).get("max_time"),
+            say=say,
+        )
+    ]
+    if not options.enabled:
+        return callbacks
     every: dict[str, Any] = {
         "dirpath": folder.path,
         "save_on_train_epoch_end": True,
         "auto_insert_metric_name": False,
         "enable_version_counter": False,
     }
-    callbacks: list[Callback] = [ModelCheckpoint(filename=folder.LAST_CHECKPOINT_STEM, **every)]
-    if cfg.checkpoint.frequency > 1 or cfg.checkpoint.keep_prev:
+    if options.frequency > 1 or options.keep_prev:
         callbacks.append(
             ModelCheckpoint(
-                filename=f"{cfg.name}-ep={{epoch}}",
-                every_n_epochs=cfg.checkpoint.frequency,
-                save_top_k=-1 if cfg.checkpoint.keep_prev else 1,
+                filename=f"{folder_name(cfg.name)}-ep={{epoch}}",
+                every_n_epochs=options.frequency,
+                save_top_k=-1 if options.keep_prev else 1,
                 **every,
             )
+        )
+    if options.monitor is not None:
+        best = folder.BEST_CHECKPOINT_STEM
+        callbacks.append(
+            ModelCheckpoint(filename=best, monitor=options.monitor, mode=options.mode, **every)
         )
     return callbacks
 
 
-def _loggers(cfg: DictConfig, run: RunFolder) -> list[Logger]:
-    rank_zero_only(run.keep_log)()
-    loggers: list[Logger] = [CSVLogger(run.path, name="", version="")]
-    if cfg.wandb.enabled:
-        wandb = WandbLogger(
-            name=cfg.name,
-            # The same folder is the same run, when it is resumed too.
-            id=run.path.name,
-            resume="allow",
-            save_dir=run.path,
-            project=cfg.wandb.project,
-            entity=cfg.wandb.entity,
-            offline=cfg.wandb.offline,
-        )
-        wandb.log_hyperparams(_plain(cfg))
-        loggers.append(wandb)
-    return loggers
+def _wandb(cfg: DictConfig, run: RunFolder) -> list[Logger]:
+    if not cfg.wandb.enabled:
+        return []
+    state = run.read_state()
+    wandb = WandbLogger(
+        name=cfg.name,
+        # The same folder is the same run, when it is resumed too; on another machine it is not.
+        id=f"{run.path.name}-{state.run_id}" if state is not None else run.path.name,
+        resume="allow",
+        save_dir=run.path,
+        project=cfg.wandb.project,
+        entity=cfg.wandb.entity,
+        offline=cfg.wandb.offline,
+    )
+    wandb.log_hyperparams(_plain(cfg))
+    return [wandb]
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def test_a_run_of_any_method_gets_a_result(
         kwargs = {"method_kwargs": widths}
     run = make_run(method, **kwargs)
     result = knn(knn_cfg(run))
-    assert json.loads((run / "knn.json").read_text()).keys() == {"results", "outputs", "commit"}
+    written = json.loads((run / "knn.json").read_text())
+    assert written.keys() == {"results", "outputs", "data", "commit"}
     assert len(result["results"]) == 2 * (2 + 2)
     assert result["results"][0].keys() == {
         "features", "k", "temperature", "distance", "acc1", "acc5",

@@ -115,6 +115,13 @@ def test_the_result_lies_in_the_pretraining_runs_folder(
         "augmented": True,
         "seed": 5,
         "config": str(result.folder),
+        "data": {
+            "dataset": "digits",
+            "train_path": None,
+            "val_path": None,
+            "train_fingerprint": None,
+            "val_fingerprint": None,
+        },
     }
     assert {"last.ckpt", "config.yaml", "metrics.csv", "summary.json"} <= {
         path.name for path in result.folder.iterdir()
@@ -154,7 +161,7 @@ def test_a_killed_evaluation_resumes_bit_for_bit(
     with pytest.raises(RuntimeError, match="killed"):
         linear(cfg, callbacks=[killed_after(3)])
     (killed,) = (tmp_path / "killed" / "linear").iterdir()
-    assert _saved(killed)["epoch"] == 0
+    assert _saved(killed)["epoch"] == 1
     resumed = linear(cfg)
     assert resumed.folder == killed
     wanted, got = _saved(whole.folder)["state_dict"], _saved(killed)["state_dict"]

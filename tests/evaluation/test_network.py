@@ -228,7 +228,7 @@ def _no_json(run: Path) -> Path:
         (_misspelt, r"that exists but got '.*rum'. Did you mean '.*run'"),
         (lambda _: None, r"`pretrained_feature_extractor` to be a checkpoint or a run's folder"),
         (_pickled, r"tensors and plain values\. .* could run any code.*weights_only=False"),
-        (_not_a_checkpoint, r"last\.ckpt' to be a readable checkpoint of tensors"),
+        (_not_a_checkpoint, r"last\.ckpt' to be a readable checkpoint but it is damaged"),
         (_bare, r"with a `state_dict` but .* has model"),
         (_of_a_probe, r"of a pretraining run but it has no `method`"),
         (_no_json, r"args\.json' cannot be used"),

@@ -45,7 +45,12 @@ def write_run(folder: Path, method: str = "rectified_lpjepa", /, **values: Any) 
     config = _config(method, kwargs, values.get("config", {}))
     OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     (folder / "last.ckpt").write_bytes(b"weights")
-    summary = {"epochs": EPOCHS, "steps": 66, "seconds": 90.0, "commit": "0123456789abcdef"}
+    summary = {
+        "epochs": int(config["max_epochs"]),
+        "steps": 66,
+        "seconds": 90.0,
+        "commit": "0123456789abcdef",
+    }
     (folder / "summary.json").write_text(json.dumps(summary | values.get("summary", {})))
     log = values.get("log", {"val_acc1": [10.0, 20.0, 30.0]})
     with (folder / "metrics.csv").open("w", newline="") as file:

@@ -196,7 +196,7 @@ def test_times_are_written_for_people(seconds: float, text: str) -> None:
         ("summary.json", "{", "summary.json cannot be used"),
         ("summary.json", "[]", "summary.json cannot be used: it holds no settings"),
         ("summary.json", "{}", "'epochs' is missing"),
-        ("summary.json", '{"epochs": 1, "seconds": "long"}', "`seconds` is 'long', not a number"),
+        ("summary.json", '{"epochs": 3, "seconds": "long"}', "`seconds` is 'long', not a number"),
     ],
 )
 def test_a_run_that_cannot_be_used_has_a_reason(

@@ -2,12 +2,14 @@
 """A run's folder: what is written is read again, whole or not at all, and damage is named."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from solo_plugins.runs.folder import RunFileError, RunFolder
+from solo_plugins.runs.folder import RunFileError, RunFolder, RunState, folder_name
 
 
 @pytest.fixture
@@ -16,28 +18,39 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path)
 
 
-def test_a_configuration_is_read_as_it_was_written(folder: RunFolder) -> None:
+def test_a_configuration_is_read_as_it_was_resolved_and_kept_as_it_was_asked(
+    folder: RunFolder,
+) -> None:
     cfg = OmegaConf.create({"name": "a", "data": {"path": None}, "rates": [0.1, 1e-20]})
-    folder.write_config(cfg)
+    asked = OmegaConf.create({"name": "a", "same": "${name}"})
+    folder.write_config(asked, cfg)
     assert folder.read_config() == cfg
-    assert folder.config_path == folder.path / "config.yaml"
+    assert folder.config_path == folder.path / "resolved.yaml"
+    saved = OmegaConf.load(folder.path / "config.yaml")
+    assert (saved.pop("defaults")[0], saved) == (
+        {"shared@_global_": ["program"]},
+        {"name": "a", "same": "a"},
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "features", "name"),
+    ("arguments", "name"),
     [
-        ("knn", None, "knn.json"),
-        ("linear", "backbone", "linear-backbone.json"),
-        ("finetuned", "projector", "finetuned-projector.json"),
+        (("knn",), "knn.json"),
+        (("linear", "backbone"), "linear-backbone.json"),
+        (("finetuned", "projector"), "finetuned-projector.json"),
+        (("linear", "backbone", "cifar10"), "linear-backbone@cifar10.json"),
+        (("knn", None, "a/b"), "knn@a-b.json"),
     ],
+    ids=str,
 )
-def test_a_result_has_a_file_of_its_own(
-    kind: str, features: str | None, name: str, folder: RunFolder
-) -> None:
-    assert folder.read_evaluation(kind, features) is None
-    path = folder.write_evaluation({"acc1": 0.1 + 0.2}, kind, features)
+def test_a_result_has_a_file_of_its_own(arguments: tuple, name: str, folder: RunFolder) -> None:
+    path = folder.evaluation_path(*arguments)
     assert path == folder.path / name
-    assert folder.read_evaluation(kind, features) == {"acc1": 0.1 + 0.2}
+    assert folder.read_evaluation(path) is None
+    folder.write_evaluation(path, {"acc1": 0.1 + 0.2})
+    assert folder.read_evaluation(path) == {"acc1": 0.1 + 0.2}
+    assert folder.evaluations() == [path]
 
 
 @pytest.mark.parametrize("content", [{"acc1": float("nan")}, {"new": 1}])
@@ -51,10 +64,50 @@ def test_a_file_is_replaced_as_a_whole(content: dict, folder: RunFolder) -> None
     assert [path.name for path in folder.path.iterdir()] == ["summary.json"]
 
 
-def test_a_run_is_finished_when_it_has_a_summary(folder: RunFolder) -> None:
-    assert not folder.finished
-    folder.write_summary({})
-    assert folder.finished
+@pytest.mark.parametrize(
+    ("state", "summary", "finished"),
+    [
+        ({"status": "finished"}, {}, True),
+        ({"status": "finished"}, None, False),
+        ({"status": "running"}, {}, False),
+        ({"status": "stopped"}, {"epochs": 4}, False),
+        # of an earlier commit, or with a damaged state
+        (None, {"epochs": 4, "steps": 12}, True),
+        (None, {"epochs": 3, "steps": 11}, False),
+        ("{", {"epochs": 4, "steps": 12}, True),
+        ("{", {"steps": 12}, False),
+    ],
+    ids=str,
+)
+def test_a_run_is_finished_when_its_last_epoch_is_done_and_its_summary_there(
+    state: Any, summary: Any, finished: bool, folder: RunFolder
+) -> None:
+    (folder.path / "config.yaml").write_text("max_epochs: 4")
+    if isinstance(state, dict):
+        folder.write_state(RunState(**state))
+        assert folder.read_state() == RunState(**{**asdict(folder.read_state()), **state})
+    elif state is not None:
+        (folder.path / "state.json").write_text(state)
+    if summary is not None:
+        folder.write_summary(summary)
+    assert folder.finished is finished
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("exp/a", "exp-a"),
+        ("lr={0.1}", "lr=-0.1"),
+        ("a: b # c?", "a-b-c"),
+        ("../..", "run"),
+        ("", "run"),
+        ("Ä ö", "A-o"),
+        ("x" * 300, "x" * 80),
+        ("p=0.5_mu=-1", "p=0.5_mu=-1"),
+    ],
+)
+def test_any_text_becomes_a_name_that_folders_and_wandb_take(name: str, wanted: str) -> None:
+    assert folder_name(name) == wanted
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "last.ckpt", "metrics.csv", "summary.json"])
@@ -64,11 +117,10 @@ def test_each_file_of_a_run_marks_its_folder(name: str) -> None:
 
 
 def test_logs_come_in_the_order_in_which_they_were_written(folder: RunFolder) -> None:
-    for part in range(12):
-        (folder.path / "metrics.csv").write_text(str(part))
-        folder.keep_log()
-    (folder.path / "metrics.csv").write_text("12")
-    assert [path.read_text() for path in folder.logs()] == [str(part) for part in range(13)]
+    names = [*(f"metrics.{part}.csv" for part in range(1, 12)), "metrics.csv"]
+    for name in reversed(names):
+        (folder.path / name).touch()
+    assert [path.name for path in folder.logs()] == names
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", "\x00"], ids=["empty", "cut", *"[1", "nul"])
@@ -88,6 +140,7 @@ def test_a_damaged_configuration_is_named(name: str, text: str, folder: RunFolde
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
 def test_a_setting_that_is_gone_counts_unless_it_was_off(value: float, folder: RunFolder) -> None:
-    folder.write_config(OmegaConf.create({"method_kwargs": {"coordinate_weight": value}}))
+    cfg = OmegaConf.create({"method_kwargs": {"coordinate_weight": value}})
+    folder.write_config(cfg, cfg)
     kept = {"coordinate_weight": value} if value else {}
     assert folder.read_config() == {"method_kwargs": kept}

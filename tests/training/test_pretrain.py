@@ -32,8 +32,9 @@ def test_a_run_leaves_checkpoint_configuration_log_and_summary(make_cfg: Make) -
     cfg = make_cfg(knn_eval__enabled=True, method_kwargs__add_projector_classifier=True)
     result = pretrain(cfg)
     assert result.checkpoint == result.folder / "last.ckpt"
-    assert _weights(result.checkpoint)["epoch"] == 1
-    assert OmegaConf.load(result.folder / "config.yaml").optimizer.lr == 0.1 * 16 / 256
+    assert _weights(result.checkpoint)["epoch"] == 2
+    assert OmegaConf.load(result.folder / "config.yaml").optimizer.lr == 0.1
+    assert OmegaConf.load(result.folder / "resolved.yaml").optimizer.lr == 0.1 * 16 / 256
     assert json.loads((result.folder / "summary.json").read_text())["steps"] == 6
     columns = set(_rows(result.folder)[0])
     assert {
@@ -101,7 +102,7 @@ def test_a_killed_run_resumes_bit_for_bit(
     with pytest.raises(RuntimeError, match="killed"):
         pretrain(cfg, callbacks=[killed_after(5)])
     (killed,) = (tmp_path / "killed" / "rectified_lpjepa").iterdir()
-    assert _weights(killed / "last.ckpt")["epoch"] == 0
+    assert _weights(killed / "last.ckpt")["epoch"] == 1
     resumed = pretrain(cfg)
     assert resumed.folder == killed
     wanted, got = _weights(whole.checkpoint), _weights(resumed.checkpoint)
@@ -110,7 +111,8 @@ def test_a_killed_run_resumes_bit_for_bit(
     (wanted_state,), (got_state,) = wanted["optimizer_states"], got["optimizer_states"]
     torch.testing.assert_close(got_state["state"], wanted_state["state"], rtol=0, atol=0)
     assert got["global_step"] == wanted["global_step"] == 9
-    assert (killed / "metrics.1.csv").is_file()
+    steps = [row["step"] for row in _rows(killed) if row["train_invariance_loss_step"]]
+    assert steps == [str(step) for step in range(9)]
 
 
 def test_a_finished_run_is_reported_and_not_repeated(
@@ -137,6 +139,7 @@ def test_periodic_checkpoints_are_kept_when_asked(make_cfg: Make) -> None:
     folder = pretrain(cfg).folder
     assert sorted(path.name for path in folder.glob("*.ckpt")) == [
         "last.ckpt",
+        "previous.ckpt",
         "test-ep=1.ckpt",
         "test-ep=3.ckpt",
     ]
@@ -170,7 +173,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
         pretrain(make_cfg(max_epochs=3), callbacks=[_Poison(4)])
     (folder,) = (tmp_path / "runs" / "rectified_lpjepa").iterdir()
     saved = _weights(folder / "last.ckpt")
-    assert saved["epoch"] == 0
+    assert saved["epoch"] == 1
     assert all(value.isfinite().all() for value in saved["state_dict"].values())
 
 

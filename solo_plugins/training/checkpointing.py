@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: MIT
+"""When a run's checkpoints are written, and how it stops between two steps."""
+
+__all__ = ["LastCheckpoint", "LimitReached", "NewSchedule"]
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint, Timer
+from typing_extensions import override
+
+from solo_plugins.distributed import max_over_processes
+from solo_plugins.runs.folder import RunFolder
+from solo_plugins.runs.log import MetricsLog
+from solo_plugins.training.signals import Interrupted, Signals
+
+# Of several processes all must stop at the same step: so often, in seconds, they agree on it.
+_AGREE_EVERY = 1.0
+
+
+class LimitReached(Exception):
+    """The time that a run was given is over."""
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes the last checkpoint: after every epoch and, if asked, after so many steps or minutes.
+
+    Lightning's ModelCheckpoint writes while a step or an epoch is being ended: before momentum
+    networks have moved, and before the epoch's means are logged. This one writes between them, so
+    that a run goes on exactly and its log is complete. A signal, or the end of ``max_time``, is a
+    reason to write too, and then to stop. Data that cannot go on within an epoch, DALI's, are
+    written after epochs only.
+
+    Args:
+        folder: the run's folder.
+        signals: where signals arrive.
+        log: the run's log, which is put on the disk before each checkpoint.
+        enabled: whether checkpoints are written at all; signals are answered in any case.
+        every_n_steps: steps between two checkpoints, or None.
+        every_n_minutes: minutes between two checkpoints, or None.
+        max_time: the time that this part of the run may take, in Lightning's forms, or None.
+        say: a function that prints a line.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        signals: Signals,
+        log: MetricsLog,
+        *,
+        enabled: bool = True,
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
+        max_time: Any = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.say = say
+        self.folder, self.signals, self.enabled = folder, signals, enabled
+        self.metrics_log = log  # `log` is set by Lightning
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self.timer = Timer(max_time)
+        self._between = False
+        self._position = 0
+        self._saved_step = 0
+        self._saved_at = self._agreed_at = time.monotonic()
+        self._agreed_step = self._next_agreement = 0
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self._position}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._position = state_dict["position"]
+
+    @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning does this itself only if no schedule has asked for the data before.
+        self._tell_loader(trainer, "load_state_dict", {"position": self._position})
+        if self._position:
+            self.say(
+                f"Resuming within epoch {trainer.current_epoch + 1}, at its step "
+                f"{self._position + 1}: its means of training metrics and its online kNN are of "
+                "the steps since."
+            )
+        self._position = 0
+        self._saved_step = self._agreed_step = trainer.global_step
+        self._saved_at = self._agreed_at = time.monotonic()
+        self.timer.on_train_start(trainer, pl_module)
+        self.signals.install()  # over those of Lightning, which gives a program status 0
+        self.signals.between_steps = True
+
+    @override
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._boundary(trainer, position=0, due=True)
+
+    @override
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:
+            every = self.every_n_steps
+            due = bool(every) and trainer.global_step - self._saved_step >= (every or 0)
+            self._boundary(trainer, position=batch_idx, due=due)
+
+    @override
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.signals.between_steps = False
+        if self._has_progressed(trainer):
+            self._save(trainer, 0)
+
+    @override
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self.signals.between_steps = False
+
+    @override
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if not self._between:
+            return
+        # Lightning has counted the batch or the epoch that is about to begin.
+        loop = checkpoint["loops"]["fit_loop"]
+        for progress in (loop["epoch_progress"], loop["epoch_loop.batch_progress"]):
+            for part in (progress["total"], progress["current"]):
+                if part["started"] == part["completed"]:
+                    part["ready"] = part["completed"]
+
+    def _boundary(self, trainer: pl.Trainer, *, position: int, due: bool) -> None:
+        """Write a checkpoint if one is due, and stop if that was asked for."""
+        signal, time_over, minutes_over = self._agree(trainer)
+        within = position == 0 or hasattr(trainer.train_dataloader, "load_state_dict")
+        due = due or minutes_over or time_over or bool(signal)
+        if due and within and self._has_progressed(trainer):
+            self._save(trainer, position)
+        if signal:
+            raise Interrupted(signal)
+        if time_over:
+            raise LimitReached("max_time")
+
+    def _agree(self, trainer: pl.Trainer) -> tuple[int, bool, bool]:
+        """Tell what all processes know: a signal, and whether time or minutes are over."""
+        left = self.timer.time_remaining()
+        minutes = self.every_n_minutes
+        now = time.monotonic()
+        mine = [
+            self.signals.received,
+            left is not None and left <= 0,
+            minutes is not None and now - self._saved_at >= 60 * minutes,
+        ]
+        if trainer.world_size > 1:
+            if trainer.global_step < self._next_agreement:
+                return 0, False, False
+            steps = trainer.global_step - self._agreed_step
+            pace = round(_AGREE_EVERY * steps / max(now - self._agreed_at, 1e-3))
+            # by and by: the first steps say little about the later ones
+            pace = max(1, min(pace, 2 * steps))
+            values = torch.tensor([*map(int, mine), pace], device=trainer.strategy.root_device)
+            *mine, pace = max_over_processes(values).tolist()
+            self._agreed_step, self._agreed_at = trainer.global_step, now
+            self._next_agreement = trainer.global_step + pace
+        return int(mine[0]), bool(mine[1]), bool(mine[2])
+
+    @staticmethod
+    def _tell_loader(trainer: pl.Trainer, method: str, value: Any) -> None:
+        tell = getattr(trainer.train_dataloader, method, None)
+        if tell is not None:
+            tell(value)
+
+    def _has_progressed(self, trainer: pl.Trainer) -> bool:
+        return trainer.global_step > self._saved_step
+
+    def _save(self, trainer: pl.Trainer, position: int) -> None:
+        self.metrics_log.flush()
+        if not self.enabled:
+            return
+        self._tell_loader(trainer, "set_position", position)
+        self._between, self._position = True, position
+        try:
+            trainer.save_checkpoint(self.folder.last_checkpoint, weights_only=False)
+        finally:
+            self._between, self._position = False, 0
+            self._tell_loader(trainer, "set_position", 0)
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+
+class NewSchedule(Callback):
+    """Lets a run that begins from another's checkpoint follow its own schedule.
+
+    A schedule's length lies in the checkpoint: with more epochs the rate would climb again after
+    the old end. It goes on along the new length in place of that.
+
+    Args:
+        say: a function of a line.
+    """
+
+    _LENGTHS = ("max_epochs", "warmup_epochs", "T_max", "milestones", "eta_min", "warmup_start_lr")
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    @override
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for schedule in checkpoint.get("lr_schedulers", []):
+            for name in self._LENGTHS:
+                schedule.pop(name, None)
+
+    @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for config in trainer.lr_scheduler_configs:
+            schedule: Any = config.scheduler
+            groups = schedule.optimizer.param_groups
+            before = groups[0]["lr"]
+            closed = getattr(schedule, "_get_closed_form_lr", schedule.get_lr)
+            for group, rate in zip(groups, closed(), strict=True):
+                group["lr"] = group["initial_lr"] if group.get("static_lr") else rate
+            schedule._last_lr = [group["lr"] for group in groups]
+            self.say(
+                f"The learning rate goes on along a schedule of {trainer.max_epochs} epochs, at "
+                f"{groups[0]['lr']:.3g}; the checkpoint ended at {before:.3g}."
+            )

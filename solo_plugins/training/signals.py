@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Signals that ask a run to stop: it does so between two steps, and says how to go on."""
+
+__all__ = ["Interrupted", "Signals", "requeue"]
+
+import os
+import signal
+import subprocess
+import threading
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from typing_extensions import Self
+
+
+class Interrupted(SystemExit):
+    """The program ends because of a signal, with status 128 + signal.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number)
+
+    def __str__(self) -> str:
+        return self.signal.name
+
+
+class Signals:
+    """Handlers of SIGTERM, SIGINT and SIGHUP, and of SIGUSR1 in a SLURM job that may be requeued.
+
+    While steps are made the first signal is kept for the end of the step, and a second one ends the
+    program at once; before that the first one does. A signal that is ignored, as SIGHUP under
+    ``nohup``, stays so. To be used as a context, which puts the handlers back.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.between_steps = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.install()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def install(self) -> None:
+        """Put the handlers in place, also of those that Lightning has put there."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python allows it there only
+        asks = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+        if SLURMEnvironment.detect():
+            asks.append(signal.SIGUSR1)
+        for number in asks:
+            before = signal.getsignal(number)
+            if before != signal.SIG_IGN:
+                self._before.setdefault(number, before)
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received or not self.between_steps:
+            raise Interrupted(number)
+        self.received = number
+
+
+def requeue() -> str:
+    """Ask SLURM to run this job again.
+
+    Returns:
+        What came of it, as a sentence.
+    """
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    job = f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]
+    try:
+        done = subprocess.run(
+            ["scontrol", "requeue", job], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        return f"SLURM could not be asked to run job {job} again: {error}."
+    if done.returncode:
+        return f"SLURM refused to run job {job} again: {done.stderr.strip()}"
+    return f"SLURM runs job {job} again."

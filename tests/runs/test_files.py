@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""Files are written whole or not at all: full disks, kills, and files that cannot be read."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.checkpoints import DurableCheckpointIO, load_checkpoint
+from solo_plugins.runs.files import RunFileError, parse_yaml, write_text
+from solo_plugins.runs.folder import RunFolder
+
+
+@contextmanager
+def _full_after(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 100_000])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "old")
+    with _full_after(size), pytest.raises(RunFileError, match=r"file' cannot be written: .*too l"):
+        write_text(path, "new" * 100_000)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("size", [0, 100, 20_000])
+def test_a_full_disk_leaves_the_old_checkpoint(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    DurableCheckpointIO().save_checkpoint({"state_dict": {"w": torch.ones(9)}}, path)
+    with _full_after(size), pytest.raises(RunFileError, match=r"last\.ckpt' cannot be written"):
+        DurableCheckpointIO().save_checkpoint({"state_dict": {"w": torch.ones(90_000)}}, path)
+    assert load_checkpoint(path)["state_dict"]["w"].tolist() == [1.0] * 9
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+# The audit hook kills the process before the n-th time that it opens a file to write, or renames.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from solo_plugins.runs.checkpoints import DurableCheckpointIO
+folder, n = Path(sys.argv[1]), int(sys.argv[2])
+save = DurableCheckpointIO().save_checkpoint
+for number in range(2):
+    save({"state_dict": {"w": torch.full((9,), float(number))}}, folder / "last.ckpt")
+seen = 0
+def hook(event, arguments):
+    global seen
+    writes = event == "open" and "part" in str(arguments[0])
+    if writes or event == "os.rename":
+        seen += 1
+        if seen == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+save({"state_dict": {"w": torch.full((9,), 2.0)}}, folder / "last.ckpt")
+print(seen)
+"""
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_a_kill_at_any_write_leaves_a_whole_checkpoint(n: int, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(tmp_path), str(n)], capture_output=True, check=False
+    )
+    assert done.returncode == (-signal.SIGKILL if n <= 3 else 0), done.stderr
+    (best, *_) = RunFolder(tmp_path).checkpoints()
+    value = float(load_checkpoint(best)["state_dict"]["w"][0])
+    assert value == (2.0 if n == 4 else 1.0)
+    RunFolder(tmp_path).clean()
+    assert not list(tmp_path.glob(".*"))
+
+
+_LAUGHS = "a0: &a0 [x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+_REFERENCES = "a0: x\n" + "".join(f"a{n}: ${{a{n - 1}}}${{a{n - 1}}}\n" for n in range(1, 60))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "a: [", "- 1", "1", "\x00", _LAUGHS, "a: &a [*a]", _REFERENCES, "[" * 5000,
+        "a: " + "x" * 17_000_000, "? {a: 1}\n: 2",
+    ],
+    ids=[
+        "empty", "cut", "list", "number", "nul", "bomb", "endless", "references", "deep", "large",
+        "key",
+    ],
+)  # fmt: skip
+def test_a_damaged_configuration_is_an_error_and_no_hang(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(RunFileError, match=r"config\.yaml' cannot be used: \w+"):
+        parse_yaml(path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "dangling", "unreadable"])
+def test_what_is_no_file_is_passed_over(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    make = {
+        "folder": path.mkdir,
+        "fifo": lambda: os.mkfifo(path),
+        "dangling": lambda: path.symlink_to(tmp_path / "nowhere"),
+        "unreadable": lambda: path.write_bytes(b"\xff\xfe"),
+    }
+    make[kind]()
+    with pytest.raises(RunFileError):
+        RunFolder(tmp_path).read_config()
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", r"damaged, or no checkpoint at all \(0 bytes\)"),
+        (b"PK\x03\x04 cut", "damaged"),
+        (b"text", "damaged"),
+        ("object", r"Other objects are not loaded"),
+        ("cut", "damaged"),
+    ],
+    ids=["empty", "zip", "text", "object", "cut"],
+)
+def test_a_damaged_checkpoint_is_called_damaged(
+    content: bytes | str, match: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "last.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save({"state_dict": {"w": torch.ones(999)}, "object": Path("x")}, path)
+        if content == "cut":
+            path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ConfigurationError, match=match):
+        load_checkpoint(path)

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""Runs that are stopped: by signals, limits, SLURM and kills; and what goes on from there."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.report.read import Incomplete, read_run
+from solo_plugins.runs.folder import RunFolder
+from solo_plugins.training.pretrain import pretrain
+
+Make = Callable[..., DictConfig]
+pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
+
+_SMALL = {"proj_hidden_dim": 16, "proj_output_dim": 8}
+_RESUMED = {"auto_resume__enabled": True, "limit_val_batches": 0}
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "state.json").read_text())
+
+
+def _logged_rates(folder: Path) -> list[tuple[int, float]]:
+    """Read the steps and learning rates that were logged, which is once a step."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rate = next(name for name in rows[0] if name.startswith("lr-"))
+    return [(int(row["step"]), float(row[rate])) for row in rows if row[rate]]
+
+
+def _steps(folder: Path) -> list[int]:
+    return [step for step, _ in _logged_rates(folder)]
+
+
+def _rates(folder: Path) -> list[float]:
+    return [rate for _, rate in _logged_rates(folder)]
+
+
+class _Signal(Callback):
+    """Sends this process a signal at the end of a step."""
+
+    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
+        self.step, self.number = step, number
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def _stop(cfg: DictConfig, step: int, number: int = signal.SIGTERM) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        pretrain(cfg, callbacks=[_Signal(step, number)])
+    return int(stopped.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "kwargs", "step", "workers"),
+    [
+        ("rectified_lpjepa", {**_SMALL, "num_projections": 64}, 4, (0, 0)),
+        ("rectified_lpjepa", {**_SMALL, "num_projections": 64}, 5, (0, 2)),
+        ("rectified_lpjepa", {**_SMALL, "num_projections": 64}, 3, (2, 0)),
+        ("byol", {**_SMALL, "pred_hidden_dim": 8}, 4, (0, 0)),
+    ],
+    ids=["mid", "workers", "epoch", "momentum"],
+)
+def test_a_signal_stops_between_two_steps_and_the_run_goes_on_exactly(
+    method: str, kwargs: dict, step: int, workers: tuple[int, int], make_cfg: Make, tmp_path: Path
+) -> None:
+    def cfg(folder: str, num_workers: int) -> DictConfig:
+        own = {"checkpoint__dir": str(tmp_path / folder), "data__num_workers": num_workers}
+        return make_cfg(method, method_kwargs=kwargs, **own, **_RESUMED)
+
+    whole = pretrain(cfg("whole", workers[0]))
+    assert _stop(cfg("stopped", workers[0]), step) == 128 + signal.SIGTERM
+    (folder,) = (tmp_path / "stopped" / method).iterdir()
+    assert _state(folder)["status"] == "interrupted"
+    assert pretrain(cfg("stopped", workers[1])).folder == folder
+    wanted, got = _weights(whole.folder), _weights(folder)
+    assert all(torch.equal(value, got[name]) for name, value in wanted.items())
+    assert _steps(folder) == list(range(6))
+    assert _state(folder)["status"] == "finished"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_every_signal_has_its_status_and_a_line(
+    number: int, make_cfg: Make, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    before = signal.getsignal(number)
+    assert _stop(make_cfg(**_RESUMED, max_epochs=1), 1, number) == 128 + number
+    assert signal.getsignal(number) == before
+    printed = capsys.readouterr().out
+    assert f"{signal.Signals(number).name}: stopped after 1 steps. The same command" in printed
+    (folder,) = (tmp_path / "runs" / "rectified_lpjepa").iterdir()
+    assert not (folder / "summary.json").exists()
+    with pytest.raises(Incomplete, match=r"it is interrupted \(Interrupted: SIG"):
+        read_run(folder)
+
+
+def test_the_end_of_max_time_is_not_the_end_of_the_run(
+    make_cfg: Make, capsys: pytest.CaptureFixture
+) -> None:
+    settings = {**_RESUMED, "max_epochs": 3}
+
+    class Wait(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            time.sleep(3 * (trainer.global_step == 2))
+
+    result = pretrain(make_cfg(**settings, max_time={"seconds": 2}), callbacks=[Wait()])
+    assert re.search(r"Stopped by max_time in epoch 1 of 3, after [12] ", capsys.readouterr().out)
+    assert _state(result.folder)["status"] == "stopped"
+    assert not (result.folder / "summary.json").exists()
+    longer = pretrain(make_cfg(**settings))
+    assert longer.folder == result.folder
+    assert _steps(longer.folder) == list(range(9))
+
+
+_FAKE = """#!/bin/sh
+echo "$@" >> {out}
+"""
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_slurms_signal_requeues_the_job_and_writes_into_the_runs_folder_alone(
+    array: bool,
+    make_cfg: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    for folder in ("bin", "work"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "bin" / "scontrol").write_text(_FAKE.format(out=tmp_path / "asked"))
+    (tmp_path / "bin" / "scontrol").chmod(0o755)
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    slurm = {"SLURM_JOB_ID": "77", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}
+    slurm |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+    slurm |= {"SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "3"} if array else {}
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    cfg = make_cfg(**_RESUMED)
+    assert _stop(cfg, 2, signal.SIGUSR1) == 128 + signal.SIGUSR1
+    assert (tmp_path / "asked").read_text() == f"requeue {'70_3' if array else '77'}\n"
+    assert list((tmp_path / "work").iterdir()) == []
+    (folder,) = (tmp_path / "runs" / "rectified_lpjepa").iterdir()
+    # another run of the same job does not begin from it
+    other = pretrain(make_cfg(**_RESUMED, seed=6, max_epochs=1))
+    assert other.folder != folder
+    assert _steps(other.folder) == [0, 1, 2]
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert pretrain(cfg).folder == folder
+    assert _steps(folder) == list(range(6))
+    assert "SLURM runs job" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
+def test_a_run_that_was_killed_before_its_summary_gets_one(damage: str, make_cfg: Make) -> None:
+    cfg = make_cfg(auto_resume__enabled=True, max_epochs=1)
+    first = pretrain(cfg)
+    path = first.folder / "summary.json"
+    wanted = json.loads(path.read_text())
+    if damage == "missing":
+        path.unlink()
+        state = _state(first.folder)
+        (first.folder / "state.json").write_text(json.dumps({**state, "status": "running"}))
+    else:
+        path.write_text("" if damage == "empty" else path.read_text()[:50])
+    again = pretrain(cfg)
+    got = json.loads(path.read_text())
+    assert again.folder == first.folder
+    assert again.metrics == first.metrics
+    for facts in (wanted, got):
+        facts.pop("seconds")
+    assert got == wanted
+
+
+def test_more_epochs_follow_the_new_schedule(make_cfg: Make, capsys: pytest.CaptureFixture) -> None:
+    source = pretrain(make_cfg(**_RESUMED)).folder
+    whole = pretrain(make_cfg(**_RESUMED, max_epochs=4)).folder
+    again = pretrain(make_cfg(**_RESUMED, max_epochs=4, resume_from_checkpoint=str(source))).folder
+    assert again not in (source, whole)
+    assert _steps(again) == list(range(6, 12))
+    assert _rates(again) == pytest.approx(_rates(whole)[6:], abs=1e-9)
+    assert "goes on along a schedule of 4 epochs" in capsys.readouterr().out
+    assert _state(source)["status"] == "finished"
+
+
+def test_the_saved_configuration_is_the_same_run(make_cfg: Make) -> None:
+    first = pretrain(make_cfg(auto_resume__enabled=True, max_epochs=1))
+    saved: Any = OmegaConf.load(first.folder / "config.yaml")
+    del saved.defaults
+    assert saved.optimizer.lr == 0.1
+    assert pretrain(saved).folder == first.folder
+    resolved: Any = OmegaConf.load(first.folder / "resolved.yaml")
+    with pytest.raises(ConfigurationError, match="num_large_crops"):
+        pretrain(resolved)
+
+
+@pytest.mark.parametrize("name", ["exp/a", "lr={0.1}", "a: b # c?", "../up"])
+def test_a_name_may_be_any_text(name: str, make_cfg: Make, tmp_path: Path) -> None:
+    cfg = make_cfg(
+        name=name, auto_resume__enabled=True, max_epochs=1, checkpoint__keep_prev=True,
+        limit_train_batches=1, limit_val_batches=0,
+    )  # fmt: skip
+    folder = pretrain(cfg).folder
+    assert folder.parent == tmp_path / "runs" / "rectified_lpjepa"
+    assert len(list(folder.glob("*-ep=0.ckpt"))) == 1
+    assert pretrain(cfg).folder == folder
+
+
+def test_checkpoints_come_after_steps_and_the_best_is_kept(make_cfg: Make) -> None:
+    cfg = make_cfg(checkpoint__every_n_steps=2, checkpoint__monitor="val_acc1", max_epochs=3)
+    seen = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            paths = RunFolder(Path(trainer.default_root_dir)).checkpoints()
+            saved = [torch.load(path, weights_only=True)["global_step"] for path in paths[:1]]
+            seen.append((trainer.global_step, *saved))
+
+    folder = pretrain(cfg, callbacks=[Look()]).folder
+    assert seen == [(1,), (2,), (3, 2), (4, 3), (5, 3), (6, 5), (7, 6), (8, 6), (9, 8)]
+    with (folder / "metrics.csv").open(newline="") as file:
+        found = [float(row["val_acc1"]) for row in csv.DictReader(file) if row["val_acc1"]]
+    best = torch.load(folder / "best.ckpt", weights_only=True)
+    assert best["epoch"] == found.index(max(found))
+
+
+@pytest.mark.parametrize("settings", [{"fast_dev_run": True}, {"checkpoint__enabled": False}])
+def test_no_checkpoint_is_named_that_is_not_there(
+    settings: dict, make_cfg: Make, capsys: pytest.CaptureFixture
+) -> None:
+    result = pretrain(make_cfg(max_epochs=1, **settings))
+    assert result.checkpoint is None
+    assert "Checkpoint: none was written" in capsys.readouterr().out
+    if "fast_dev_run" in settings:
+        assert not result.folder.exists()
+
+
+@pytest.mark.ddp
+def test_a_signal_to_one_of_two_processes_stops_both(make_cfg: Make, tmp_path: Path) -> None:
+    settings = {"devices": 2, "strategy": "ddp", "max_epochs": 1000}
+    OmegaConf.save(make_cfg(**_RESUMED, **settings), tmp_path / "two.yaml")
+    command = [sys.executable, "-W", "ignore", "main_pretrain.py"]
+    given = ["--config-path", str(tmp_path), "--config-name", "two", "hydra.output_subdir=null"]
+    with subprocess.Popen([*command, *given], stdout=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 120
+        while not list(tmp_path.glob("runs/*/*/last.ckpt")) and time.monotonic() < end:
+            time.sleep(0.2)
+        (children,) = Path(f"/proc/{process.pid}/task/{process.pid}").glob("children")
+        os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
+        printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert printed.count("SIGTERM: stopped after") == 1
