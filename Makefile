@@ -16,7 +16,7 @@ PASSED = $(VENV)/.passed-$(TREE)
 
 export PYTHONPATH := $(if $(SOLO_LEARN_PATH),$(abspath $(SOLO_LEARN_PATH)):)$(PYTHONPATH)
 
-.PHONY: install pretrain test retest lint format coverage clean
+.PHONY: install pretrain test retest torture lint format coverage clean
 
 install: $(INSTALLED)
 
@@ -42,6 +42,10 @@ test: $(INSTALLED)
 retest: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 	@touch $(PASSED)
+
+# Kills at every write, random kills, full disks: half an hour on 2 cores.
+torture: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m torture tests/torture
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
