@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 @pytest.mark.slow
 @pytest.mark.ddp
-@pytest.mark.parametrize("seed", [5, 6])
+@pytest.mark.parametrize("seed", [5, pytest.param(6, marks=pytest.mark.torture)])
 def test_a_damaged_image_ends_all_processes_with_one_line(
     seed: int, run_main: Callable, on_folder: Callable, folder: Path, tmp_path: Path
 ) -> None:
