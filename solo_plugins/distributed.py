@@ -3,6 +3,7 @@
 
 __all__ = [
     "gather",
+    "gather_objects",
     "gather_rows",
     "max_over_processes",
     "mean_over_processes",
@@ -10,6 +11,8 @@ __all__ = [
     "sum_over_processes",
     "world_size",
 ]
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -41,6 +44,22 @@ def gather(views: Tensor) -> Tensor:
     parts = [torch.empty_like(views) for _ in range(world_size())]
     dist.all_gather(parts, views.detach().contiguous())
     return torch.cat(parts, dim=1)
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Collect plain values and CPU tensors of all processes on the first one.
+
+    Args:
+        value: anything that pickle takes.
+
+    Returns:
+        The values in the order of the ranks; on all processes but the first an empty list.
+    """
+    if world_size() == 1:
+        return [value]
+    values = [None] * world_size() if rank() == 0 else None
+    dist.gather_object(value, values)
+    return values or []
 
 
 def gather_rows(z: Tensor) -> Tensor:

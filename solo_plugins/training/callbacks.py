@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
+from torchmetrics import Metric
 from typing_extensions import override
 
 from solo_plugins.data.loader import seed_all
@@ -88,7 +89,8 @@ class SeedSteps(Callback):
     """Seeds Python, numpy and torch before each step, from the run's seed, the step and the rank.
 
     All that is random in a step, such as directions and targets, then depends on these alone, and a
-    run that is resumed between any two steps repeats what an uninterrupted one did.
+    run that is resumed between any two steps repeats what an uninterrupted one did. What a method
+    draws at the start of an epoch, as DeepCluster does, depends on seed, epoch and rank.
 
     Args:
         seed: the run's seed.
@@ -96,6 +98,10 @@ class SeedSteps(Callback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+
+    @override
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        seed_all(self.seed, trainer.current_epoch, trainer.global_rank)
 
     @override
     def on_train_batch_start(
@@ -108,19 +114,26 @@ class Resumable(Callback):
     """Makes checkpoints that a run can go on from, whatever its method does.
 
     SwAV registers its queue when training starts: a new model has no place for a saved one, and
-    would empty it. Such late buffers are saved apart and put back. On solo-learn's main SimSiam's
-    schedule holds a function, and with it a copy of the optimizer: functions are left out.
+    would empty it. Such late buffers are saved apart and put back. DINO keeps the epoch, on which
+    its temperature depends, as a number of its loss, main's BYOL its tau as one of a plain object,
+    and DeepCluster its assignments as a tensor: numbers and tensors that are neither buffers nor
+    parameters are saved if training changed them.
+    On solo-learn's main SimSiam's schedule holds a function, and with it a copy of the optimizer:
+    functions are left out.
     """
 
-    _KEY = "late_buffers"
+    _BUFFERS, _ATTRIBUTES = "late_buffers", "changed_attributes"
 
     def __init__(self) -> None:
         self._early: set[str] = set()
+        self._initial: dict[str, Any] = {}
         self._saved: dict[str, Tensor] = {}
+        self._changed: dict[str, Any] = {}
 
     @override
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._early = {name for name, _ in pl_module.named_buffers()}
+        self._initial = _attributes(pl_module)
 
     @override
     def on_save_checkpoint(
@@ -128,7 +141,12 @@ class Resumable(Callback):
     ) -> None:
         weights, buffers = checkpoint["state_dict"], dict(pl_module.named_buffers())
         late = [name for name in buffers if name in weights and name not in self._early]
-        checkpoint[self._KEY] = {name: weights.pop(name) for name in late}
+        checkpoint[self._BUFFERS] = {name: weights.pop(name) for name in late}
+        checkpoint[self._ATTRIBUTES] = {
+            name: value
+            for name, value in _attributes(pl_module).items()
+            if name not in self._initial or not _same(value, self._initial[name])
+        }
         for schedule in checkpoint.get("lr_schedulers", []):
             for name in [name for name, value in schedule.items() if callable(value)]:
                 del schedule[name]
@@ -137,10 +155,25 @@ class Resumable(Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self._saved = dict(checkpoint.get(self._KEY, {}))
+        self._saved = dict(checkpoint.get(self._BUFFERS, {}))
+        self._changed = dict(checkpoint.get(self._ATTRIBUTES, {}))
 
     @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._put_back(pl_module)
+
+    @override
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._put_back(pl_module)  # within an epoch, which does not start again
+
+    @override
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._put_back(pl_module)
+
+    def _put_back(self, pl_module: pl.LightningModule) -> None:
         for name, value in self._saved.items():
             buffer = pl_module.get_buffer(name)
             if buffer.shape == value.shape:
@@ -150,7 +183,43 @@ class Resumable(Callback):
                     f"The checkpoint's `{name}` of {tuple(value.shape)} does not fit one of "
                     f"{tuple(buffer.shape)}, of another number of processes: it is filled anew."
                 )
-        self._saved = {}
+        holders = _holders(pl_module) if self._changed else {}
+        for name, value in self._changed.items():
+            owner, _, attribute = name.rpartition(".")
+            moved = value.to(pl_module.device) if isinstance(value, Tensor) else value
+            setattr(holders[owner], attribute, moved)
+        self._saved, self._changed = {}, {}
+
+
+def _attributes(pl_module: pl.LightningModule) -> dict[str, Any]:
+    """Return the public numbers and tensors that are no part of a model's state dict, by name."""
+    return {
+        name: value
+        for owner, holder in _holders(pl_module).items()
+        for attribute, value in vars(holder).items()
+        if isinstance(value, bool | int | float | Tensor)
+        and not attribute.startswith("_")
+        and (name := f"{owner}.{attribute}") != f"{owner}.training"
+    }
+
+
+def _holders(pl_module: pl.LightningModule) -> dict[str, Any]:
+    """Return a model's modules, and solo-learn's plain objects in them, by name."""
+    holders: dict[str, Any] = {}
+    for name, module in pl_module.named_modules():
+        if isinstance(module, Metric):
+            continue  # LastCheckpoint saves its state
+        holders[name] = module
+        for attribute, value in vars(module).items():
+            if type(value).__module__.partition(".")[0] == "solo":  # main's MomentumUpdater
+                holders[f"{name}.{attribute}"] = value
+    return holders
+
+
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, Tensor) and isinstance(other, Tensor):
+        return value is other or torch.equal(value, other)
+    return bool(value == other) if type(value) is type(other) else False
 
 
 class RecordRun(Callback):

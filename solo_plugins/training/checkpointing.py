@@ -4,17 +4,19 @@
 __all__ = ["LastCheckpoint", "LimitReached", "NewSchedule"]
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback, Checkpoint, Timer
 from typing_extensions import override
 
-from solo_plugins.distributed import max_over_processes
+from solo_plugins.distributed import gather_objects, max_over_processes, rank
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.log import MetricsLog
+from solo_plugins.training.epoch_metrics import add_logged, epoch_metrics, restore_metric_states
 from solo_plugins.training.signals import Interrupted, Signals
 
 # Of several processes all must stop at the same step: so often, in seconds, they agree on it.
@@ -25,14 +27,27 @@ class LimitReached(Exception):
     """The time that a run was given is over."""
 
 
+class _Place(NamedTuple):
+    """Where in an epoch a checkpoint was written."""
+
+    position: int  # batches of the epoch that were trained on; 0 between epochs
+    validating: bool = False
+    metrics: Sequence[Any] = ()  # of each process, within an epoch
+
+    def batches_to_skip(self, trainer: pl.Trainer) -> int:
+        """Count the batches of the epoch that is gone on with; at its end, none of the next."""
+        return self.position if self.position < trainer.num_training_batches else 0
+
+
 class LastCheckpoint(Checkpoint):
     """Writes the last checkpoint: after every epoch and, if asked, after so many steps or minutes.
 
     Lightning's ModelCheckpoint writes while a step or an epoch is being ended: before momentum
     networks have moved, and before the epoch's means are logged. This one writes between them, so
     that a run goes on exactly and its log is complete. A signal, or the end of ``max_time``, is a
-    reason to write too, and then to stop. Data that cannot go on within an epoch, DALI's, are
-    written after epochs only.
+    reason to write too, and then to stop, during validation as well: it is done anew when the run
+    goes on. Within an epoch, what its metrics have taken in is saved beside the weights. Data that
+    cannot go on within an epoch, DALI's, are written after epochs only.
 
     Args:
         folder: the run's folder.
@@ -62,32 +77,39 @@ class LastCheckpoint(Checkpoint):
         self.metrics_log = log  # `log` is set by Lightning
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
         self.timer = Timer(max_time)
-        self._between = False
-        self._position = 0
+        self._place: _Place | None = None  # what is being written
+        self._resumed: _Place | None = None  # where the run goes on, until its first step
+        self._logged_before: dict[str, Any] | None = None  # until the resumed epoch has logged
+        self._before_validation: dict[str, Any] = {}
         self._saved_step = 0
         self._saved_at = self._agreed_at = time.monotonic()
-        self._agreed_step = self._next_agreement = 0
+        self._steps = self._agreed_step = self._next_agreement = 0
+
+    @classmethod
+    def was_validating(cls, checkpoint: Mapping[str, Any]) -> bool:
+        """Tell whether a checkpoint was written during validation.
+
+        Args:
+            checkpoint: what Lightning saved.
+        """
+        place = checkpoint.get("callbacks", {}).get(cls.__qualname__, {})
+        return bool(place.get("validating", False))
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"position": self._position}
+        return {} if self._place is None else self._place._asdict()
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._position = state_dict["position"]
+        place = _Place(**state_dict)
+        self._resumed = place if place.position else None
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning does this itself only if no schedule has asked for the data before.
-        self._tell_loader(trainer, "load_state_dict", {"position": self._position})
-        if self._position:
-            self.say(
-                f"Resuming within epoch {trainer.current_epoch + 1}, at its step "
-                f"{self._position + 1}: its means of training metrics and its online kNN are of "
-                "the steps since."
-            )
-        self._position = 0
-        self._saved_step = self._agreed_step = trainer.global_step
+        skipped = 0 if self._resumed is None else self._resumed.batches_to_skip(trainer)
+        self._tell_loader(trainer, "load_state_dict", {"position": skipped})
+        self._saved_step = trainer.global_step
         self._saved_at = self._agreed_at = time.monotonic()
         self.timer.on_train_start(trainer, pl_module)
         self.signals.install()  # over those of Lightning, which gives a program status 0
@@ -95,22 +117,48 @@ class LastCheckpoint(Checkpoint):
 
     @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._boundary(trainer, position=0, due=True)
+        self._boundary(trainer, pl_module, position=0, due=True)
 
     @override
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        self._add_logged(trainer)
+        self._take_up(trainer, pl_module)
         if batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:
             every = self.every_n_steps
             due = bool(every) and trainer.global_step - self._saved_step >= (every or 0)
-            self._boundary(trainer, position=batch_idx, due=due)
+            self._boundary(trainer, pl_module, position=batch_idx, due=due)
+
+    @override
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._take_up(trainer, pl_module)
+            self._add_logged(trainer)
+            # Validation adds to metrics that training shares, such as the online kNN.
+            self._before_validation = epoch_metrics(trainer, pl_module)
+
+    @override
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        if not trainer.sanity_checking:
+            position = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+            self._boundary(trainer, pl_module, position=position, due=False)
+
+    @override
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._before_validation = {}
+
+    @override
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._add_logged(trainer)
 
     @override
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.signals.between_steps = False
         if self._has_progressed(trainer):
-            self._save(trainer, 0)
+            self._save(trainer, pl_module, 0)
 
     @override
     def on_exception(
@@ -122,7 +170,7 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if not self._between:
+        if self._place is None:
             return
         # Lightning has counted the batch or the epoch that is about to begin.
         loop = checkpoint["loops"]["fit_loop"]
@@ -130,14 +178,46 @@ class LastCheckpoint(Checkpoint):
             for part in (progress["total"], progress["current"]):
                 if part["started"] == part["completed"]:
                     part["ready"] = part["completed"]
+        if self._place.validating:  # Lightning goes back to a validation in its first batch
+            progress = loop["epoch_loop.val_loop.batch_progress"]
+            for part in (progress["total"], progress["current"]):
+                part |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress["is_last_batch"] = False
 
-    def _boundary(self, trainer: pl.Trainer, *, position: int, due: bool) -> None:
+    def _take_up(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put back what the present epoch's metrics have taken in before the run was stopped."""
+        place, self._resumed = self._resumed, None
+        if place is None:
+            return
+        metrics = place.metrics[rank()] if len(place.metrics) == trainer.world_size else None
+        if metrics is not None:
+            restore_metric_states(pl_module, metrics)
+            self._logged_before = metrics
+        step = "validation" if place.validating else f"step {place.position + 1}"
+        self.say(
+            f"Resuming within epoch {trainer.current_epoch + 1}, at its {step}"
+            + (
+                "."
+                if metrics is not None
+                else ": its means of training metrics and its online kNN are of the steps since, "
+                "as the checkpoint does not hold those of these processes."
+            )
+        )
+
+    def _add_logged(self, trainer: pl.Trainer) -> None:
+        logged, self._logged_before = self._logged_before, None
+        if logged is not None:
+            add_logged(trainer, logged)
+
+    def _boundary(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, position: int, due: bool
+    ) -> None:
         """Write a checkpoint if one is due, and stop if that was asked for."""
         signal, time_over, minutes_over = self._agree(trainer)
         within = position == 0 or hasattr(trainer.train_dataloader, "load_state_dict")
         due = due or minutes_over or time_over or bool(signal)
         if due and within and self._has_progressed(trainer):
-            self._save(trainer, position)
+            self._save(trainer, pl_module, position)
         if signal:
             raise Interrupted(signal)
         if time_over:
@@ -148,22 +228,23 @@ class LastCheckpoint(Checkpoint):
         left = self.timer.time_remaining()
         minutes = self.every_n_minutes
         now = time.monotonic()
+        self._steps += 1  # of validation too
         mine = [
             self.signals.received,
             left is not None and left <= 0,
             minutes is not None and now - self._saved_at >= 60 * minutes,
         ]
         if trainer.world_size > 1:
-            if trainer.global_step < self._next_agreement:
+            if self._steps < self._next_agreement:
                 return 0, False, False
-            steps = trainer.global_step - self._agreed_step
+            steps = self._steps - self._agreed_step
             pace = round(_AGREE_EVERY * steps / max(now - self._agreed_at, 1e-3))
             # by and by: the first steps say little about the later ones
             pace = max(1, min(pace, 2 * steps))
             values = torch.tensor([*map(int, mine), pace], device=trainer.strategy.root_device)
             *mine, pace = max_over_processes(values).tolist()
-            self._agreed_step, self._agreed_at = trainer.global_step, now
-            self._next_agreement = trainer.global_step + pace
+            self._agreed_step, self._agreed_at = self._steps, now
+            self._next_agreement = self._steps + pace
         return int(mine[0]), bool(mine[1]), bool(mine[2])
 
     @staticmethod
@@ -175,16 +256,20 @@ class LastCheckpoint(Checkpoint):
     def _has_progressed(self, trainer: pl.Trainer) -> bool:
         return trainer.global_step > self._saved_step
 
-    def _save(self, trainer: pl.Trainer, position: int) -> None:
+    def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule, position: int) -> None:
         self.metrics_log.flush()
         if not self.enabled:
             return
-        self._tell_loader(trainer, "set_position", position)
-        self._between, self._position = True, position
+        self._place = _Place(position)
+        if position:
+            mine = self._before_validation or epoch_metrics(trainer, pl_module)
+            metrics = gather_objects(move_data_to_device(mine, torch.device("cpu")))
+            self._place = _Place(position, bool(trainer.validating), metrics)
+        self._tell_loader(trainer, "set_position", self._place.batches_to_skip(trainer))
         try:
             trainer.save_checkpoint(self.folder.last_checkpoint, weights_only=False)
         finally:
-            self._between, self._position = False, 0
+            self._place = None
             self._tell_loader(trainer, "set_position", 0)
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 

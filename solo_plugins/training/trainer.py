@@ -148,7 +148,9 @@ def _again(cfg: DictConfig, folder: RunFolder) -> str:
 def _next_logged_step(checkpoint: Mapping[str, Any]) -> int:
     """Read from a checkpoint which step Lightning logs next."""
     loop = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.state_dict", {})
-    return int(loop.get("_batches_that_stepped", checkpoint.get("global_step", 0)))
+    step = int(loop.get("_batches_that_stepped", checkpoint.get("global_step", 0)))
+    # Lightning counts a step after the validation that follows it, but has logged it before.
+    return step + LastCheckpoint.was_validating(checkpoint)
 
 
 def in_memory_format(model: LightningModule, cfg: DictConfig) -> LightningModule:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,6 @@ from lightning.pytorch import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework import release
 from solo_plugins.report.read import Incomplete, read_run
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.training.pretrain import pretrain
@@ -27,8 +27,6 @@ from solo_plugins.training.pretrain import pretrain
 Make = Callable[..., DictConfig]
 pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
 
-# main starts again with its first tau
-_ON_PYPI = pytest.mark.skipif(release() == "main", reason="main leaves tau out of checkpoints")
 _SMALL = {"proj_hidden_dim": 16, "proj_output_dim": 8}
 _RESUMED = {"auto_resume__enabled": True, "limit_val_batches": 0}
 
@@ -41,10 +39,14 @@ def _state(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "state.json").read_text())
 
 
+def _log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def _logged_rates(folder: Path) -> list[tuple[int, float]]:
     """Read the steps and learning rates that were logged, which is once a step."""
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _log(folder)
     rate = next(name for name in rows[0] if name.startswith("lr-"))
     return [(int(row["step"]), float(row[rate])) for row in rows if row[rate]]
 
@@ -58,47 +60,68 @@ def _rates(folder: Path) -> list[float]:
 
 
 class _Signal(Callback):
-    """Sends this process a signal at the end of a step."""
+    """Sends this process a signal at the end of a step, or in the validation after it."""
 
-    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
-        self.step, self.number = step, number
+    def __init__(
+        self, step: int, number: int = signal.SIGTERM, *, validation: bool = False
+    ) -> None:
+        self.step, self.number, self.validation = step, number, validation
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step:
+        if trainer.global_step == self.step and not self.validation:
+            os.kill(os.getpid(), self.number)
+
+    def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step and self.validation:
             os.kill(os.getpid(), self.number)
 
 
-def _stop(cfg: DictConfig, step: int, number: int = signal.SIGTERM) -> int:
+def _stop(cfg: DictConfig, stop: _Signal) -> int:
     with pytest.raises(SystemExit) as stopped:
-        pretrain(cfg, callbacks=[_Signal(step, number)])
+        pretrain(cfg, callbacks=[stop])
     return int(stopped.value.code or 0)
 
 
+_QUEUE = {"queue_size": 64, "num_prototypes": 16, "temperature": 0.1, "epoch_queue_starts": 0}
+_LPJEPA = ("rectified_lpjepa", {**_SMALL, "num_projections": 64})
+_BYOL = ("byol", {**_SMALL, "pred_hidden_dim": 8})
+_SWAV = ("swav", {**_SMALL, **_QUEUE})
+_DINO = ("dino", {**_SMALL, "num_prototypes": 16, "warmup_teacher_temperature_epochs": 2})
+
+
 @pytest.mark.parametrize(
-    ("method", "kwargs", "step", "workers"),
+    ("method", "stop", "workers"),
     [
-        ("rectified_lpjepa", {**_SMALL, "num_projections": 64}, 4, (0, 0)),
-        ("rectified_lpjepa", {**_SMALL, "num_projections": 64}, 5, (0, 2)),
-        ("rectified_lpjepa", {**_SMALL, "num_projections": 64}, 3, (2, 0)),
-        pytest.param("byol", {**_SMALL, "pred_hidden_dim": 8}, 4, (0, 0), marks=_ON_PYPI),
+        (_LPJEPA, _Signal(4), (0, 0)),
+        (_LPJEPA, _Signal(5), (0, 2)),
+        (_LPJEPA, _Signal(3), (2, 0)),
+        (_LPJEPA, _Signal(6, validation=True), (0, 0)),
+        (_SWAV, _Signal(4), (0, 0)),
+        (_BYOL, _Signal(4), (0, 0)),
+        (_DINO, _Signal(5), (0, 0)),
     ],
-    ids=["mid", "workers", "epoch", "momentum"],
+    ids=["mid", "workers", "epoch", "validation", "queue", "momentum", "temperature"],
 )
 def test_a_signal_stops_between_two_steps_and_the_run_goes_on_exactly(
-    method: str, kwargs: dict, step: int, workers: tuple[int, int], make_cfg: Make, tmp_path: Path
+    method: tuple[str, dict],
+    stop: _Signal,
+    workers: tuple[int, int],
+    make_cfg: Make,
+    tmp_path: Path,
 ) -> None:
     def cfg(folder: str, num_workers: int) -> DictConfig:
         own = {"checkpoint__dir": str(tmp_path / folder), "data__num_workers": num_workers}
-        return make_cfg(method, method_kwargs=kwargs, **own, **_RESUMED)
+        own |= {"auto_resume__enabled": True, "knn_eval": {"enabled": True, "k": 3}}
+        return make_cfg(method[0], method_kwargs=method[1], **own)
 
     whole = pretrain(cfg("whole", workers[0]))
-    assert _stop(cfg("stopped", workers[0]), step) == 128 + signal.SIGTERM
-    (folder,) = (tmp_path / "stopped" / method).iterdir()
+    assert _stop(cfg("stopped", workers[0]), stop) == 128 + signal.SIGTERM
+    (folder,) = (tmp_path / "stopped" / method[0]).iterdir()
     assert _state(folder)["status"] == "interrupted"
     assert pretrain(cfg("stopped", workers[1])).folder == folder
     wanted, got = _weights(whole.folder), _weights(folder)
     assert all(torch.equal(value, got[name]) for name, value in wanted.items())
-    assert _steps(folder) == list(range(6))
+    assert _log(folder) == _log(whole.folder)  # means of epochs and the online kNN among them
     assert _state(folder)["status"] == "finished"
 
 
@@ -107,7 +130,7 @@ def test_every_signal_has_its_status_and_a_line(
     number: int, make_cfg: Make, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     before = signal.getsignal(number)
-    assert _stop(make_cfg(**_RESUMED, max_epochs=1), 1, number) == 128 + number
+    assert _stop(make_cfg(**_RESUMED, max_epochs=1), _Signal(1, number)) == 128 + number
     assert signal.getsignal(number) == before
     printed = capsys.readouterr().out
     assert f"{signal.Signals(number).name}: stopped after 1 steps. The same command" in printed
@@ -160,7 +183,7 @@ def test_slurms_signal_requeues_the_job_and_writes_into_the_runs_folder_alone(
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     cfg = make_cfg(**_RESUMED)
-    assert _stop(cfg, 2, signal.SIGUSR1) == 128 + signal.SIGUSR1
+    assert _stop(cfg, _Signal(2, signal.SIGUSR1)) == 128 + signal.SIGUSR1
     assert (tmp_path / "asked").read_text() == f"requeue {'70_3' if array else '77'}\n"
     assert list((tmp_path / "work").iterdir()) == []
     (folder,) = (tmp_path / "runs" / "rectified_lpjepa").iterdir()
@@ -241,10 +264,20 @@ def test_checkpoints_come_after_steps_and_the_best_is_kept(make_cfg: Make) -> No
 
     folder = pretrain(cfg, callbacks=[Look()]).folder
     assert seen == [(1,), (2,), (3, 2), (4, 3), (5, 3), (6, 5), (7, 6), (8, 6), (9, 8)]
-    with (folder / "metrics.csv").open(newline="") as file:
-        found = [float(row["val_acc1"]) for row in csv.DictReader(file) if row["val_acc1"]]
+    found = [float(row["val_acc1"]) for row in _log(folder) if row["val_acc1"]]
     best = torch.load(folder / "best.ckpt", weights_only=True)
     assert best["epoch"] == found.index(max(found))
+
+
+def test_nothing_passes_through_another_file_system(
+    make_cfg: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Lightning's own checkpoints do: a move from the temporary folder is a copy there
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    cfg = make_cfg(
+        max_epochs=1, limit_train_batches=1, limit_val_batches=0, checkpoint__keep_prev=True
+    )
+    assert len(RunFolder(pretrain(cfg).folder).checkpoints()) == 2  # the last, the epoch's
 
 
 @pytest.mark.parametrize("settings", [{"fast_dev_run": True}, {"checkpoint__enabled": False}])
