@@ -25,6 +25,7 @@ from solo_plugins.args.schema import DEFAULTS, check_blocks, check_required, wit
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import DISTANCES, size_settings
+from solo_plugins.framework.defaults import MOMENTUM
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained, find_pretrained
 
@@ -35,7 +36,7 @@ _SHARED: dict[str, Any] = {
     "accelerator": "auto",
     "data": {"dataset": None, **{key: DEFAULTS["data"][key] for key in _DATA}},
     "backbone": {"name": None, "kwargs": {}},
-    "performance": DEFAULTS["performance"],
+    "performance": MOMENTUM["performance"],
 }
 _TAKEN = (
     "seed", "num_nodes", "strategy", "resume_from_checkpoint", "devices", "precision", "scheduler",

@@ -66,6 +66,8 @@ def _check_values(cfg: DictConfig) -> None:
     check_positive_integer("knn_eval.k", cfg.knn_eval.k)
     check_optimizer(cfg)
     check_choice("knn_eval.distance_func", cfg.knn_eval.distance_func, DISTANCES)
+    for key in ("disable_channel_last", "compile"):
+        check_flag(f"performance.{key}", cfg.performance[key])
     for block in ("mlp_probe", "auto_umap"):
         if cfg[block].enabled:
             raise ConfigurationError(

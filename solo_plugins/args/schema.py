@@ -53,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "two_views": {},
     # Lightning has a default of its own for this one.
     **{name: value for name, value in MOMENTUM.items() if name != "accumulate_grad_batches"},
+    "performance": {**MOMENTUM["performance"], "compile": False},
 }
 
 _REQUIRED = {

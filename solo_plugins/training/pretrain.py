@@ -21,7 +21,7 @@ from solo_plugins.runs.description import Description, loss_name
 from solo_plugins.runs.find import find_run
 from solo_plugins.training.callbacks import Resumable
 from solo_plugins.training.sweep import check_processes
-from solo_plugins.training.trainer import fit, in_memory_format, say
+from solo_plugins.training.trainer import compiled, fit, in_memory_format, say
 
 
 class PretrainResult(NamedTuple):
@@ -79,6 +79,8 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
         if (line := model.target_summary()) is not None:
             say(line)
     model = in_memory_format(model, cfg)
+    if cfg.performance.compile:
+        model = compiled(model, hardware)
     data = PretrainDataModule(cfg)
     data.check(hardware.num_devices * cfg.num_nodes)
     for note in data.notes:

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Lightning's trainer, with the logs, checkpoints and callbacks that every run has."""
 
-__all__ = ["fit", "in_memory_format", "say"]
+__all__ = ["compiled", "fit", "in_memory_format", "say"]
 
+import importlib.util
 import inspect
+import logging
+import os
+import shutil
 import signal
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,10 +15,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer, profilers
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -30,6 +33,7 @@ from solo_plugins.runs.log import MetricsLog
 from solo_plugins.training.callbacks import RecordRun, SeedSteps, StopOnNonFinite
 from solo_plugins.training.checkpointing import LastCheckpoint, LimitReached, NewSchedule
 from solo_plugins.training.signals import Interrupted, Signals, requeue
+from solo_plugins.training.strategy import DataParallel
 
 
 def fit(
@@ -97,6 +101,8 @@ def fit(
             _say_how_to_go_on(interrupted, cfg, run.folder, trainer.global_step)
             raise
         _conclude(trainer, record, cfg, stopped)
+        if cfg.get("profiler"):
+            _show_profile(trainer)
     return run.folder, record.metrics(trainer)
 
 
@@ -125,6 +131,14 @@ def _conclude(trainer: Trainer, record: RecordRun, cfg: DictConfig, stopped: str
         f"Stopped by {reason} in epoch {epochs + 1} of {cfg.max_epochs}, after {steps} steps: the "
         f"run is not finished. {_again(cfg, folder)}"
     )
+
+
+def _show_profile(trainer: Trainer) -> None:
+    """Print what Lightning's profiler measured, unless its logger has done so."""
+    # hydra's `disabled` logging, which our YAMLs have, disables the loggers of all libraries
+    if not logging.getLogger(profilers.profiler.__name__).isEnabledFor(logging.INFO):
+        profiler: Any = vars(trainer)["profiler"]  # Lightning does not declare it
+        say(profiler.summary())
 
 
 @rank_zero_only
@@ -168,6 +182,39 @@ def in_memory_format(model: LightningModule, cfg: DictConfig) -> LightningModule
     return model
 
 
+def compiled(model: LightningModule, hardware: Hardware) -> LightningModule:
+    """Let ``torch.compile`` translate a method's networks when they first run.
+
+    Names of weights stay as they are.
+
+    Args:
+        model: a method, changed in place.
+        hardware: where it will run.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ConfigurationError: if the compiler that torch needs is missing.
+    """
+    cpp = os.environ.get("CXX", "g++")
+    missing = {
+        "cpu": f"a C++ compiler, {cpp!r}," if shutil.which(cpp) is None else "",
+        "gpu": "Triton" if importlib.util.find_spec("triton") is None else "",
+    }[hardware.accelerator]
+    if missing:
+        raise ConfigurationError(
+            f"Expected {missing} to be installed with `performance.compile: true` on "
+            f"{hardware.accelerator} but it is not found. `performance.compile=false` trains "
+            "without it."
+        )
+    for name in ("backbone", "projector"):
+        for network in (getattr(model, name, None), getattr(model, f"momentum_{name}", None)):
+            if isinstance(network, nn.Module):
+                network.compile()
+    return model
+
+
 @rank_zero_only
 def say(line: str) -> None:
     """Print a line, once however many processes there are.
@@ -186,7 +233,7 @@ def _settings(
     settings.pop("max_time", None)  # a run stops between two steps, by a callback
     strategy: Any = hardware.strategy
     if strategy == "ddp":
-        strategy = DDPStrategy(find_unused_parameters=False)
+        strategy = DataParallel(find_unused_parameters=False)
     if not validates:
         settings |= {"limit_val_batches": 0}
     return settings | {

@@ -3,6 +3,7 @@
 
 import csv
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from solo_plugins.errors import ConfigurationError, NonFiniteLossError
 from solo_plugins.training.pretrain import pretrain
@@ -251,3 +253,39 @@ def test_augmentations_are_printed_when_asked(
     printed = capsys.readouterr().out
     assert "Transforms:" in printed
     assert "RandomResizedCrop(size=(32, 32), scale=(0.5, 1.0)" in printed
+
+
+def test_the_profile_is_printed_where_hydra_silences_lightning(
+    make_cfg: Make, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("lightning.pytorch.profilers.profiler")
+    monkeypatch.setattr(logger, "disabled", True)  # as hydra's `disabled` job_logging does
+    small = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0}
+    pretrain(make_cfg(**small, profiler="simple"))
+    assert "run_training_batch" in capsys.readouterr().out
+
+
+def test_networks_are_compiled_and_weights_keep_their_names(
+    make_cfg: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # traced by dynamo but run as it is: the default compiler takes half a minute
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compile_module(self, backend="eager"))
+    small = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0}
+    plain = pretrain(make_cfg(**small))
+    compiled = pretrain(make_cfg(**small, performance__compile=True))
+    assert compiled.folder != plain.folder
+    wanted, got = (_weights(run.folder / "last.ckpt")["state_dict"] for run in (plain, compiled))
+    assert list(wanted) == list(got)
+    torch.testing.assert_close(got, wanted)
+    assert compiled.metrics["train_rectified_lp_jepa_loss"] == pytest.approx(
+        plain.metrics["train_rectified_lp_jepa_loss"], rel=1e-5
+    )
+
+
+def test_a_missing_compiler_is_named(make_cfg: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(
+        ConfigurationError, match=r"'no-such-compiler'.*`performance.compile: true`"
+    ):
+        pretrain(make_cfg(performance__compile=True))
