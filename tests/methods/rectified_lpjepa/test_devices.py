@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
+from torchmetrics import Metric
 
 from solo_plugins import RectifiedLpJEPASettings
-from solo_plugins.losses import DIRECTIONS, SIGReg
+from solo_plugins.losses import DIRECTIONS
 from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
-from solo_plugins.metrics import OutputDiagnostics
 
 _SPARSE = {"target_active_fraction": 0.1}
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -52,22 +52,21 @@ class _Card(FakeTensorMode):
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
-def _moved(module: nn.Module) -> nn.Module:
+def _move(module: nn.Module) -> None:
     """Put a module's tensors on the card; `to` would ask the driver."""
-
-    def pretend(value: Tensor) -> Tensor:
-        return torch.empty(value.shape, dtype=value.dtype, device="cuda")
-
     for part in module.modules():
-        part._parameters = {
-            name: value if value is None else nn.Parameter(pretend(value))
-            for name, value in part._parameters.items()
-        }
-        part._buffers = {
-            name: value if value is None else pretend(value)
-            for name, value in part._buffers.items()
-        }
-    return module
+        for name, value in part.named_parameters(recurse=False):
+            part._parameters[name] = nn.Parameter(_pretended(value))
+        for name, value in part.named_buffers(recurse=False):
+            part._buffers[name] = _pretended(value)
+        if isinstance(part, Metric):
+            for name, value in part.metric_state.items():
+                if isinstance(value, Tensor):
+                    setattr(part, name, _pretended(value))
+
+
+def _pretended(value: Tensor) -> Tensor:
+    return torch.empty(value.shape, dtype=value.dtype, device="cuda")
 
 
 @pytest.mark.parametrize("options", _OPTIONS.values(), ids=_OPTIONS)
@@ -82,25 +81,28 @@ def test_no_tensor_is_left_on_the_cpu_and_nothing_waits(directions: str, options
     )
     projector, criterion = settings.projector(12), Criterion(settings)
     with _Card():
-        _moved(projector)
-        _moved(criterion)
+        _move(projector)
+        _move(criterion)
         views = [projector(torch.randn(6, 12, device="cuda")) for _ in range(3)]
         loss, terms = criterion(views, num_large=2, progress=0.3)
         criterion.control(torch.cat(views[:2]), projector, progress=0.3)
     assert {value.device.type for value in (loss, *terms.values())} == {"cuda"}
 
 
-def test_diagnostics_and_sigreg_stay_on_the_card() -> None:
-    diagnostics, sigreg = OutputDiagnostics(8), SIGReg()
+# VICReg and NVICReg take solo-learn's covariance loss, whose mask is waited for.
+@pytest.mark.parametrize("method", ["rectified_lpjepa", "lejepa", "lpjepa", "ncl"])
+def test_a_whole_step_with_probes_and_diagnostics_waits_for_nothing(
+    method: str, model_and_batch: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (indexes, crops, targets) = model_and_batch(method, {"add_projector_classifier": True})
+    monkeypatch.setattr(type(model), "device", torch.device("cuda"), raising=False)
+    model.step_generator = lambda _: None  # torch makes none of a card that is not there
     with _Card():
-        z = torch.rand(6, 8, device="cuda")
-        _moved(sigreg)
-        for name, value in diagnostics.metric_state.items():
-            if isinstance(value, Tensor):
-                setattr(diagnostics, name, torch.empty(value.shape, dtype=value.dtype).to(z))
-        diagnostics.update(z)
-        assert diagnostics.num_active.device.type == "cuda"
-        assert sigreg([z, z]).device.type == "cuda"
+        _move(model)
+        batch = [_pretended(indexes), [*map(_pretended, crops)], _pretended(targets)]
+        out = model.training_step(batch, 0)
+    assert {value.device.type for value in out.values()} == {"cuda"}
+    assert model.train_diagnostics.num_active.device.type == "cuda"
 
 
 @pytest.mark.parametrize(
