@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Time and memory of RDMReg, forward and backward, against the formula written plainly.
 
-    python benchmarks/rdmreg.py [--batch 256 --dim 512 --projections 8192 --device cpu]
+    python benchmarks/rdmreg.py [--directions hadamard --batch 256 --dim 512 --projections 8192]
 
 Two views. The plain formula draws a target for each view, sorts (batch, projections) along the
-batch and lets autograd keep what it needs; ours does the same with `RDMReg`. Both draw directions
-and targets within the measured time. Times are medians of alternating runs; memory is what a fresh
-process needs at its peak beyond what it held before (CUDA: what torch allocated), the median of up
-to five processes. On a CPU that is busy with something else torch's threads wait for each other,
-which distorts the times: `load`, the processes that were running on average, tells; `--threads 1`
-is not affected.
+batch and lets autograd keep what it needs; ours does the same with `RDMReg` and the kind of
+directions that is asked for. Both draw directions and targets within the measured time. The floor
+is what ours cannot do without, alone: its products on the directions, forward and back, and its
+sorts; `floor_ratio` is the time of ours over that of the floor. Times are medians of alternating
+runs; memory is what a fresh process needs at its peak beyond what it held before (CUDA: what torch
+allocated), the median of up to five processes. `load` is the number of processes that were running
+on average in the minute before: beside other work times are longer, and not all by one factor.
 """
 
 import argparse
@@ -19,16 +20,23 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from solo_plugins import RandomDirections, RDMReg, RectifiedGeneralizedGaussian, sigma_gn
+from solo_plugins import RDMReg, RectifiedGeneralizedGaussian, sigma_gn
+from solo_plugins.losses import DIRECTIONS, Directions
+from solo_plugins.losses.ordering import sort_in_place
+from solo_plugins.losses.projections import Piece
+from solo_plugins.losses.sliced_wasserstein import default_chunk_size
+from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
 
 TARGET = RectifiedGeneralizedGaussian(0.0, sigma_gn(1.0), 1.0)
-NAMES = ("plain", "ours")
+NAMES = ("plain", "ours", "floor")
+MEASURED = ("plain", "ours")  # whose memory is
 
 
 def plain(views: list[Tensor], num_projections: int) -> Tensor:
@@ -45,9 +53,37 @@ def plain(views: list[Tensor], num_projections: int) -> Tensor:
     return (losses[0] + losses[1]) / 2
 
 
-def ours(views: list[Tensor], num_projections: int) -> Tensor:
-    """Compute the loss with the package."""
-    return RDMReg(TARGET, RandomDirections(num_projections))(views)
+class Floor:
+    """The products and sorts of ours: nothing is drawn, packed, matched or summed.
+
+    Args:
+        views: outputs (N, D) of each view.
+        directions: the directions of ours.
+    """
+
+    def __init__(self, views: list[Tensor], directions: Directions) -> None:
+        projections = directions(views)
+        self.columns = projections.enter(torch.stack([view.detach() for view in views]))
+        num_views, _, num_samples = self.columns.shape
+        chunk_size = default_chunk_size(num_samples, self.columns.device)
+        jobs = number_of_jobs(projections.num * num_views * num_samples, self.columns.device)
+        shares = [share_of(range(projections.num), job, jobs) for job in range(jobs)]
+        self.jobs = [
+            partial(self._walk, projections.pieces(share, max(1, chunk_size // jobs)))
+            for share in shares
+        ]
+
+    @torch.no_grad()
+    def run(self) -> None:
+        """Project and sort outputs and targets, and project back."""
+        in_parallel(self.jobs)
+
+    def _walk(self, pieces: Sequence[Piece]) -> None:
+        gradient = torch.zeros_like(self.columns)
+        for piece in pieces:
+            for view, columns in enumerate(self.columns):
+                sort_in_place(piece.project(columns, view))
+                piece.back(sort_in_place(piece.project(columns, view)), gradient[view], view)
 
 
 def main() -> None:
@@ -65,6 +101,8 @@ def main() -> None:
     result = {
         "speedup": seconds["plain"] / seconds["ours"],
         "memory_ratio": megabytes["ours"] / megabytes["plain"],
+        "floor_ratio": seconds["ours"] / seconds["floor"],
+        "directions": args.directions,
         "seconds": seconds,
         "peak_extra_mb": megabytes,
         "peak_extra_mb_of_each_process": peaks,
@@ -78,32 +116,43 @@ def main() -> None:
     }
     print(f"{'':8}{'ms':>10}{'peak MB':>10}")
     for name in NAMES:
-        print(f"{name:8}{1e3 * seconds[name]:10.1f}{megabytes[name]:10.1f}")
+        memory = f"{megabytes[name]:10.1f}" if name in MEASURED else ""
+        print(f"{name:8}{1e3 * seconds[name]:10.1f}{memory}")
     print(f"{'ratio':8}{result['speedup']:10.2f}{result['memory_ratio']:10.3f}")
+    print(f"floor_ratio {result['floor_ratio']:.2f}")
     print(json.dumps(result))
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--directions", choices=DIRECTIONS, default="random")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--projections", type=int, default=8192)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, help="torch's own number by default")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--memory-of", choices=NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", choices=MEASURED, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _run(name: str, args: argparse.Namespace) -> float:
     """Run one forward and backward and return its seconds."""
-    formula: Callable[[list[Tensor], int], Tensor] = {"plain": plain, "ours": ours}[name]
     views = [
         torch.rand(args.batch, args.dim, device=args.device, requires_grad=True) for _ in range(2)
     ]
+    directions = DIRECTIONS[args.directions](args.projections)
+    ours = RDMReg(TARGET, directions)
+    steps: dict[str, Callable[[], None]] = {
+        "plain": lambda: plain(views, args.projections).backward(),
+        "ours": lambda: ours(views).backward(),
+        "floor": lambda: None,
+    }
+    if name == "floor":
+        steps[name] = Floor(views, directions).run
     _synchronize(args)
     start = time.perf_counter()
-    formula(views, args.projections).backward()
+    steps[name]()
     _synchronize(args)
     return time.perf_counter() - start
 
@@ -127,7 +176,7 @@ def _in_fresh_process(name: str) -> float:
 def _memory(args: argparse.Namespace) -> dict[str, list[float]]:
     """Measure in several processes: the allocator moves a single peak by a third."""
     processes = min(args.repeats, 5)
-    return {name: [_in_fresh_process(name) for _ in range(processes)] for name in NAMES}
+    return {name: [_in_fresh_process(name) for _ in range(processes)] for name in MEASURED}
 
 
 def _peak_extra_memory(args: argparse.Namespace) -> float:

@@ -4,6 +4,7 @@
 __all__ = [
     "DIRECTIONS",
     "Directions",
+    "HadamardDirections",
     "OrthogonalDirections",
     "RandomDirections",
     "SingularDirections",
@@ -20,14 +21,18 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from solo_plugins import distributed
+from solo_plugins.losses.hadamard import HadamardProjections
+from solo_plugins.losses.projections import Projections, as_projections
+
 
 class Directions(Protocol):
-    """A function of outputs that gives unit directions to project them on."""
+    """A function of outputs that gives projections on unit directions, the same on all ranks."""
 
     def __call__(
         self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Give (K, D) for the views' outputs, (N, D) each, or (V, K, D), one for each view."""
+    ) -> Projections:
+        """Give K directions for this process's outputs of all views, (N, D) each."""
 
 
 class _Draw(Protocol):
@@ -135,7 +140,7 @@ class _FreshDirections:
 
     def __call__(
         self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
-    ) -> Tensor:
+    ) -> Projections:
         """Draw.
 
         Args:
@@ -143,11 +148,11 @@ class _FreshDirections:
             generator: where the randomness comes from, on the features' device.
 
         Returns:
-            Unit rows (K, D).
+            Projections on unit rows (K, D).
         """
         like = features[0]
-        return self.draw(
-            self.num_projections, like.size(1), generator=generator, device=like.device
+        return as_projections(
+            self.draw(self.num_projections, like.size(1), generator=generator, device=like.device)
         )
 
 
@@ -155,7 +160,7 @@ class RandomDirections(_FreshDirections):
     """Independent uniform directions, fresh at every call, shared by the views (the paper's).
 
     Example:
-        >>> RandomDirections(5)([torch.zeros(2, 3)]).shape
+        >>> RandomDirections(5)([torch.zeros(2, 3)]).dense().shape
         torch.Size([5, 3])
     """
 
@@ -166,7 +171,7 @@ class OrthogonalDirections(_FreshDirections):
     """Blocks of orthonormal directions, fresh at every call, shared by the views.
 
     Example:
-        >>> OrthogonalDirections(5)([torch.zeros(2, 3)]).shape
+        >>> OrthogonalDirections(5)([torch.zeros(2, 3)]).dense().shape
         torch.Size([5, 3])
     """
 
@@ -185,7 +190,7 @@ class SingularDirections:
         ValueError: if `num_projections` is not positive.
 
     Example:
-        >>> SingularDirections(8)([torch.randn(16, 4), torch.randn(16, 4)]).shape
+        >>> SingularDirections(8)([torch.randn(16, 4), torch.randn(16, 4)]).dense().shape
         torch.Size([2, 8, 4])
     """
 
@@ -210,20 +215,21 @@ class SingularDirections:
 
     def __call__(
         self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Decompose and draw.
+    ) -> Projections:
+        """Decompose the outputs of all processes and draw.
 
         Args:
             features: outputs of each view, (N, D) each.
             generator: where the randomness comes from, on the features' device.
 
         Returns:
-            Unit rows (V, K, D).
+            Projections on unit rows (V, K, D).
 
         Raises:
             ValueError: if there are more singular directions than K.
         """
-        num_samples, dim = features[0].shape
+        joined = distributed.gather(torch.stack(list(features)))
+        _, num_samples, dim = joined.shape
         needed = self.num_singular(num_samples, dim)
         if needed > self.num_projections:
             raise ValueError(
@@ -234,18 +240,68 @@ class SingularDirections:
         fill = random_directions(
             self.num_projections - needed, dim, generator=generator, device=features[0].device
         )
-        return torch.stack(
-            [
-                torch.cat([singular_directions(view, bottom_half=self.bottom_half), fill])
-                for view in features
-            ]
-        )
+        rows = [
+            torch.cat([singular_directions(view, bottom_half=self.bottom_half), fill])
+            for view in joined
+        ]
+        return as_projections(torch.stack(rows))
 
 
-# By the reference implementation's names for `projection_vectors_type`.
+@dataclass(frozen=True)
+class HadamardDirections:
+    """Rows of Hadamard matrices with random signs, which cost no dense product.
+
+    Fresh at every call, shared by the views: each block has its own signs, all have one random
+    choice of the matrix's columns. See :class:`HadamardProjections`.
+
+    Args:
+        num_projections: K, positive.
+
+    Raises:
+        ValueError: if `num_projections` is not positive.
+
+    Example:
+        >>> rows = HadamardDirections(5)([torch.zeros(2, 3)]).dense()
+        >>> rows.shape, torch.allclose(rows.abs(), torch.tensor(3.0).rsqrt())
+        (torch.Size([5, 3]), True)
+    """
+
+    num_projections: int
+
+    def __post_init__(self) -> None:
+        _check_positive(self.num_projections)
+
+    def __call__(
+        self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
+    ) -> Projections:
+        """Draw.
+
+        Args:
+            features: outputs of each view, (N, D) each; only shape and device count.
+            generator: where the randomness comes from, on the features' device.
+
+        Returns:
+            Projections on K unit directions.
+
+        Raises:
+            ValueError: if D is 1, where all directions are the same but for the sign.
+        """
+        dim, device = features[0].size(1), features[0].device
+        if dim < 2:
+            raise ValueError(f"Expected `features` to have at least 2 outputs but got {dim}.")
+        size = 2 ** (dim - 1).bit_length()
+        blocks = -(-self.num_projections // size)
+        coins = torch.empty(blocks, size, device=device).bernoulli_(generator=generator)
+        ranks = torch.empty(size, device=device).uniform_(generator=generator)
+        places = ranks.argsort()[:dim]
+        return HadamardProjections(self.num_projections, coins.mul_(2).sub_(1), places)
+
+
+# By the reference implementation's names for `projection_vectors_type`, and ours for hadamard.
 DIRECTIONS: dict[str, Callable[[int], Directions]] = {
     "random": RandomDirections,
     "orthogonal": OrthogonalDirections,
+    "hadamard": HadamardDirections,
     "torch_svd_and_random": SingularDirections,
     "torch_svd_bottom_half_eigen_and_random": partial(SingularDirections, bottom_half=True),
 }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from solo_plugins import distributed
 from solo_plugins.distributions import Target
 from solo_plugins.losses.directions import Directions
+from solo_plugins.losses.projections import Projections
 from solo_plugins.losses.sliced_wasserstein import (
     check_chunk_size,
     sliced_wasserstein,
@@ -23,7 +24,7 @@ class RDMReg(nn.Module):
 
     Args:
         target: the distribution of one output, with an empty batch shape.
-        directions: a function of the views' outputs that gives unit directions, e.g.
+        directions: a function of the views' outputs that gives projections on unit directions, e.g.
             :class:`~solo_plugins.losses.directions.RandomDirections`.
         share_target: draw one target sample for all views; by default one for each, as the
             reference implementation does.
@@ -65,7 +66,7 @@ class RDMReg(nn.Module):
         features: Tensor | Sequence[Tensor],
         *,
         target: Tensor | None = None,
-        projections: Tensor | None = None,
+        projections: Tensor | Projections | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Compute the mean over views of their distance to the target.
@@ -82,8 +83,7 @@ class RDMReg(nn.Module):
         """
         views = stacked(features)
         if projections is None:
-            joined = list(distributed.gather(views))
-            projections = self.directions(joined, generator=generator)
+            projections = self.directions(list(views), generator=generator)
         if target is None:
             shape = (views.size(1) * distributed.world_size(), views.size(2))
             target = self.target.sample(

@@ -110,7 +110,7 @@ class SIGReg(nn.Module):
             A scalar.
         """
         if projections is None:
-            projections = self.directions(views, generator=generator)
+            projections = self.directions(views, generator=generator).dense()
         with torch.autocast(views[0].device.type, enabled=False):
             samples = torch.stack([view.float() for view in views]) @ projections.float().T
             return epps_pulley(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The sliced two-sample Wasserstein distance."""
 
-__all__ = ["check_chunk_size", "sliced_wasserstein", "stacked"]
+__all__ = ["check_chunk_size", "default_chunk_size", "sliced_wasserstein", "stacked"]
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from solo_plugins import distributed
+from solo_plugins.losses.projections import Projections, as_projections
 from solo_plugins.losses.sorted_difference import sorted_difference
 
 # Elements of a buffer of projections x batch. Each operation on one is a barrier for the threads of
@@ -21,7 +22,7 @@ _GPU_ELEMENTS = 2**24
 def sliced_wasserstein(
     features: Tensor | Sequence[Tensor],
     target: Tensor,
-    projections: Tensor,
+    projections: Tensor | Projections,
     *,
     chunk_size: int | None = None,
 ) -> Tensor:
@@ -44,7 +45,9 @@ def sliced_wasserstein(
             a gradient, in its own dtype.
         target: samples (N, D) for all views or (V, N, D). With W processes W * N samples, the same
             on all processes.
-        projections: unit directions (K, D) for all views or (V, K, D), the same on all processes.
+        projections: unit directions (K, D) for all views or (V, K, D), or an object that projects
+            on them such as :class:`~solo_plugins.losses.HadamardProjections`; the same on all
+            processes.
         chunk_size: projections at a time; by default as many as make 1 MiB (CPU) or 64 MiB (GPU).
 
     Returns:
@@ -66,13 +69,19 @@ def sliced_wasserstein(
     """
     views = stacked(features)
     _check_samples(views, target)
-    _check_projections(views, projections)
+    projections = _checked_projections(views, projections)
     check_chunk_size(chunk_size)
     if chunk_size is None:
-        elements = _CPU_ELEMENTS if views.device.type == "cpu" else _GPU_ELEMENTS
-        chunk_size = max(1, elements // (views.size(1) * distributed.world_size()))
-    target, projections = (_for_views(samples) for samples in (target, projections))
+        num_samples = views.size(1) * distributed.world_size()
+        chunk_size = default_chunk_size(num_samples, views.device)
+    target = target if target.ndim == 3 else target.unsqueeze(0)
     return sorted_difference(views, target, projections, chunk_size)
+
+
+def default_chunk_size(num_samples: int, device: torch.device) -> int:
+    """Choose how many projections of N samples are computed at a time."""
+    elements = _CPU_ELEMENTS if device.type == "cpu" else _GPU_ELEMENTS
+    return max(1, elements // num_samples)
 
 
 def stacked(features: Tensor | Sequence[Tensor]) -> Tensor:
@@ -91,10 +100,6 @@ def check_chunk_size(chunk_size: int | None) -> None:
         raise ValueError(f"Expected `chunk_size` to be positive but got {chunk_size}.")
 
 
-def _for_views(rows: Tensor) -> Tensor:
-    return rows if rows.ndim == 3 else rows.unsqueeze(0)
-
-
 def _check_samples(views: Tensor, target: Tensor) -> None:
     if views.ndim != 3 or views.size(1) < 2:
         raise ValueError(
@@ -111,21 +116,31 @@ def _check_samples(views: Tensor, target: Tensor) -> None:
     _check_constant("target", target)
 
 
-def _check_projections(views: Tensor, projections: Tensor) -> None:
+def _checked_projections(views: Tensor, given: Tensor | Projections) -> Projections:
     num_views, _, dim = views.shape
-    good = projections.ndim in (2, 3) and projections.size(-1) == dim
-    if not good or (projections.ndim == 3 and projections.size(0) != num_views):
-        raise ValueError(
-            f"Expected `projections` to have shape (K, {dim}) or ({num_views}, K, {dim}) but got "
-            f"{tuple(projections.shape)}."
-        )
+    if isinstance(given, Tensor):
+        if given.ndim not in (2, 3):
+            raise _wrong_shape(views, tuple(given.shape))
+        _check_constant("projections", given)
+    projections = as_projections(given)
+    if projections.dim != dim or projections.num_views not in (1, num_views):
+        own = (projections.num_views,) if projections.num_views > 1 else ()
+        raise _wrong_shape(views, (*own, projections.num, projections.dim))
     world_size = distributed.world_size()
-    if projections.size(-2) < world_size:
+    if projections.num < world_size:
         raise ValueError(
             f"Expected at least one of the `projections` for each of {world_size} process(es) but "
-            f"got {projections.size(-2)}."
+            f"got {projections.num}."
         )
-    _check_constant("projections", projections)
+    return projections
+
+
+def _wrong_shape(views: Tensor, shape: tuple[int, ...]) -> ValueError:
+    num_views, _, dim = views.shape
+    return ValueError(
+        f"Expected `projections` to have shape (K, {dim}) or ({num_views}, K, {dim}) but got "
+        f"{shape}."
+    )
 
 
 def _check_constant(name: str, tensor: Tensor) -> None:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Squared differences of sorted projections, with their gradient, walked in chunks."""
+"""Squared differences of sorted projections, with their gradient, walked in pieces."""
 
-__all__ = ["sort_with_order", "sorted_difference"]
+__all__ = ["sorted_difference"]
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,17 +13,20 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from solo_plugins import distributed
+from solo_plugins.losses.ordering import match_by_rank, sort_in_place
+from solo_plugins.losses.projections import Piece, Projections
+from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
 
 
 def sorted_difference(
-    features: Tensor, target: Tensor, projections: Tensor, chunk_size: int
+    features: Tensor, target: Tensor, projections: Projections, chunk_size: int
 ) -> Tensor:
     """Compute the mean squared difference of sorted projections.
 
     Args:
         features: outputs (V, N, D) of this process.
         target: samples (V or 1, N, D), N of all processes.
-        projections: directions (V or 1, K, D), the same on all processes.
+        projections: K directions, the same on all processes.
         chunk_size: projections at a time.
 
     Returns:
@@ -35,24 +40,23 @@ class _SortedDifference(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, target: Tensor, projections: Tensor, chunk_size: int
+        ctx: Any, features: Tensor, target: Tensor, projections: Projections, chunk_size: int
     ) -> Tensor:
         rank, world_size = distributed.rank(), distributed.world_size()
         dtype = torch.promote_types(features.dtype, torch.float32)
         with torch.autocast(features.device.type, enabled=False):
-            z = distributed.gather(features).to(dtype)
-            y = target.detach().to(dtype)
-            own = projections.to(dtype)[:, rank::world_size]
-            wants_gradient = ctx.needs_input_grad[0]
-            value, gradient = _walk(z, y, own, chunk_size, with_gradient=wants_gradient)
+            z = projections.enter(distributed.gather(features).to(dtype))
+            y = projections.enter(target.detach().to(dtype))
+            own = share_of(range(projections.num), rank, world_size)
+            walk = _Walk(z, y, projections, chunk_size, ctx.needs_input_grad[0])
+            value, gradient = walk.over(own)
             # The processes' numbers of projections differ by one at most: weigh each by its own.
-            count = projections.size(1) * z.size(0) * z.size(1)
+            count = projections.num * z.size(0) * z.size(2)
             value /= count
             if world_size > 1:
                 dist.all_reduce(value)
-        if gradient is not None:
-            gradient *= 2 / count
-            ctx.save_for_backward(gradient)
+            if gradient is not None:
+                ctx.save_for_backward(projections.leave(gradient.mul_(2 / count)))
         ctx.place = (rank, world_size, features.dtype)
         return value
 
@@ -64,63 +68,81 @@ class _SortedDifference(torch.autograd.Function):
         if world_size > 1:
             # Each process has the gradient of its own projections only. The sum is the gradient of
             # the whole loss; times W, since DDP divides by it.
-            gradient = gradient * world_size
+            gradient = (gradient * world_size).contiguous()
             dist.all_reduce(gradient)
             own = gradient.size(1) // world_size
             gradient = gradient[:, rank * own : (rank + 1) * own]
         return (gradient * grad_outputs[0]).to(dtype), None, None, None
 
 
-def _walk(
-    z: Tensor, y: Tensor, projections: Tensor, chunk_size: int, *, with_gradient: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Sum squared sorted differences, and half their gradient, over views and projections."""
-    value = z.new_zeros(())
-    gradient = torch.zeros_like(z) if with_gradient else None
-    shared = y.size(0) == 1 and projections.size(0) == 1
-    for chunk in projections.split(chunk_size, dim=1):
-        sorted_target = None
-        for view in range(z.size(0)):
-            directions = chunk[view % chunk.size(0)]
-            if sorted_target is None or not shared:
-                sorted_target = _sort_(directions @ y[view % y.size(0)].T)
-            into = None if gradient is None else gradient[view]
-            value += _compare(z[view], sorted_target, directions, into)
-    return value, gradient
+class _Walk:
+    """Sums of squared sorted differences, and half their gradient, over views and directions.
+
+    Args:
+        z: outputs (V, C, N), as the projections take them.
+        y: target samples (V or 1, C, N), likewise.
+        projections: the directions.
+        chunk_size: projections at a time, of all threads together.
+        with_gradient: whether the gradient is computed.
+    """
+
+    def __init__(
+        self, z: Tensor, y: Tensor, projections: Projections, chunk_size: int, with_gradient: bool
+    ) -> None:
+        self.z, self.y, self.projections = z, y, projections
+        self.chunk_size, self.with_gradient = chunk_size, with_gradient
+        self.shared = y.size(0) == 1 and projections.num_views == 1
+
+    def over(self, rows: range) -> tuple[Tensor, Tensor | None]:
+        """Sum over some directions, shared out to the threads of a CPU.
+
+        Args:
+            rows: their numbers.
+
+        Returns:
+            The sum, a scalar, and half its gradient (V, C, N).
+        """
+        num_views, _, num_samples = self.z.shape
+        jobs = number_of_jobs(len(rows) * num_views * num_samples, self.z.device)
+        chunk_size = max(1, self.chunk_size // jobs)
+        shares = [
+            partial(self._sum, self.projections.pieces(share_of(rows, job, jobs), chunk_size))
+            for job in range(jobs)
+        ]
+        (value, gradient), *others = in_parallel(shares)
+        for other_value, other_gradient in others:
+            value += other_value
+            if gradient is not None and other_gradient is not None:
+                gradient += other_gradient
+        return value, gradient
+
+    def _sum(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor | None]:
+        value = self.z.new_zeros(())
+        gradient = torch.zeros_like(self.z) if self.with_gradient else None
+        for piece in pieces:
+            sorted_target = None
+            for view in range(self.z.size(0)):
+                if sorted_target is None or not self.shared:
+                    columns = self.y[view % self.y.size(0)]
+                    sorted_target = sort_in_place(piece.project(columns, view))
+                into = None if gradient is None else gradient[view]
+                value += _compare(self.z[view], sorted_target, piece, view, into)
+        return value, gradient
 
 
 def _compare(
-    z: Tensor, sorted_target: Tensor, directions: Tensor, gradient: Tensor | None
+    columns: Tensor, sorted_target: Tensor, piece: Piece, view: int, gradient: Tensor | None
 ) -> Tensor:
-    """Compute one term of :func:`_walk`; its buffers are freed before the next one's are made."""
-    projected = directions @ z.T  # (chunk, N)
+    """Compute one term of the sum; its buffers are freed before the next one's are made."""
+    projected = piece.project(columns, view)
     if gradient is None:
-        return _sort_(projected).sub_(sorted_target).square_().sum()
-    values, order = sort_with_order(projected)
-    difference = values.sub_(sorted_target)
-    projected.scatter_(1, order, difference)
-    gradient.addmm_(projected.T, directions)
-    return difference.square_().sum()
+        return _sum_of_squares(sort_in_place(projected).sub_(sorted_target))
+    difference = projected.sub_(match_by_rank(projected, sorted_target))
+    value = _sum_of_squares(difference)
+    piece.back(difference, gradient, view)
+    return value
 
 
-def sort_with_order(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Sort along the last dimension and tell where each value came from."""
-    if rows.device.type != "cpu" or rows.dtype != torch.float32:
-        return rows.sort(dim=-1)
-    # Here numpy's sort is vectorised and torch's is not. A float32 leaves 29 bits of a float64
-    # free: the column goes into them and is sorted along.
-    packed = rows.double()
-    bits = packed.view(torch.int64)
-    bits |= torch.arange(rows.size(-1))
-    packed.numpy().sort(axis=-1)
-    values = packed.float()
-    bits &= 2**29 - 1
-    return values, bits
-
-
-def _sort_(rows: Tensor) -> Tensor:
-    """Sort along the last dimension, in place where that is possible."""
-    if rows.device.type == "cpu":
-        rows.numpy().sort(axis=-1)
-        return rows
-    return rows.sort(dim=-1).values
+def _sum_of_squares(rows: Tensor) -> Tensor:
+    flat = rows.flatten()
+    return torch.dot(flat, flat)

@@ -105,6 +105,10 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
             {"projection_vectors_type": "torch_svd_and_random", "num_projections": 15},
             r"at least the number of singular directions, 16 at .* but got 15",
         ),
+        (
+            {"projection_vectors_type": "hadamard", "proj_output_dim": 1},
+            r"`method_kwargs.proj_output_dim` to be at least 2 with .*hadamard.* but got 1",
+        ),
     ],
     ids=str,
 )
@@ -113,6 +117,18 @@ def test_a_wrong_setting_of_the_method_is_named(
 ) -> None:
     cfg = make_cfg()
     cfg.method_kwargs.update(changes)
+    with pytest.raises(ConfigurationError, match=message):
+        pretrain(cfg)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["random", "hadamard"])
+def test_fewer_directions_than_processes_are_refused(
+    kind: str, make_cfg: Make, tmp_path: Path
+) -> None:
+    cfg = make_cfg(devices=3)
+    cfg.method_kwargs.update(projection_vectors_type=kind, num_projections=2)
+    message = r"`method_kwargs.num_projections` to be at least .* processes, .* = 3, .* but got 2"
     with pytest.raises(ConfigurationError, match=message):
         pretrain(cfg)
     assert not list(tmp_path.iterdir())

@@ -21,7 +21,9 @@ def _features(num_samples: int = 12, dim: int = 6) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_every_kind_gives_unit_rows(name: str) -> None:
-    rows = DIRECTIONS[name](16)([_features(), _features() + 1])
+    projections = DIRECTIONS[name](16)([_features(), _features() + 1])
+    rows = projections.dense()
+    assert (projections.num, projections.dim) == (16, 6)
     assert rows.shape[-2:] == (16, 6)
     assert rows.dtype == torch.float32
     torch.testing.assert_close(rows.norm(dim=-1), torch.ones(rows.shape[:-1]))
@@ -30,7 +32,7 @@ def test_every_kind_gives_unit_rows(name: str) -> None:
 @pytest.mark.parametrize("name", DIRECTIONS)
 def test_equal_generators_give_equal_directions(name: str) -> None:
     first, second = (
-        DIRECTIONS[name](16)([_features()], generator=torch.Generator().manual_seed(2))
+        DIRECTIONS[name](16)([_features()], generator=torch.Generator().manual_seed(2)).dense()
         for _ in range(2)
     )
     assert torch.equal(first, second)
@@ -79,7 +81,7 @@ def test_bottom_half_keeps_the_weaker_rows(shape: tuple[int, int], kept: int) ->
 
 
 def test_views_have_their_own_singular_rows_and_share_the_random_ones() -> None:
-    rows = SingularDirections(10)([_features(), _features().flip(0) ** 2])
+    rows = SingularDirections(10)([_features(), _features().flip(0) ** 2]).dense()
     assert not torch.allclose(rows[0, :6].abs(), rows[1, :6].abs())
     assert torch.equal(rows[0, 6:], rows[1, 6:])
 
@@ -95,7 +97,7 @@ def test_too_many_singular_directions_are_refused(bottom_half: bool, needed: int
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_features_give_float32_rows(dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype=dtype):
-        rows = SingularDirections(10)([_features().to(dtype)])
+        rows = SingularDirections(10)([_features().to(dtype)]).dense()
     assert rows.dtype == torch.float32
 
 

@@ -14,7 +14,7 @@ from solo_plugins.distributions import RectifiedGeneralizedGaussian
 from solo_plugins.losses import DIRECTIONS, RDMReg, random_directions, sliced_wasserstein
 
 WORLD, N, D, K = 2, 8, 5, 15  # an odd number of projections: unequal shares
-KINDS = ("explicit", "random", "torch_svd_and_random")
+KINDS = ("explicit", "random", "torch_svd_and_random", "hadamard")
 # the target's shape, the number of projections, and what two processes say of them
 REFUSED = {
     "local-target": ((N, D), K, r"`target` to have shape \(16, 5\) .* 2 proc.* but got \(8, 5\)"),

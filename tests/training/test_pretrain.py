@@ -187,6 +187,7 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
         {"lp_norm_parameter": 2.0},
         {"lp_norm_parameter": 0.5, "share_target": True},
         {"projection_vectors_type": "orthogonal"},
+        {"projection_vectors_type": "hadamard"},
         {"projection_vectors_type": "torch_svd_and_random"},
         {"projection_vectors_type": "torch_svd_bottom_half_eigen_and_random"},
         {"add_projector_classifier": True},

@@ -123,13 +123,19 @@ class RectifiedLpJEPA(JointEmbedding):
 
 
 def _check_directions(settings: RectifiedLpJEPASettings, cfg: DictConfig) -> None:
-    directions = DIRECTIONS[settings.projection_vectors_type](settings.num_projections)
-    if not isinstance(directions, SingularDirections):
-        return
     devices = OmegaConf.select(cfg, "devices", default=1)
     world = (devices if isinstance(devices, int) else len(devices)) * OmegaConf.select(
         cfg, "num_nodes", default=1
     )
+    if settings.num_projections < world:
+        raise ConfigurationError(
+            "Expected `method_kwargs.num_projections` to be at least the number of processes, "
+            f"`devices` x `num_nodes` = {world}, each of which takes its share of them, but got "
+            f"{settings.num_projections}."
+        )
+    directions = DIRECTIONS[settings.projection_vectors_type](settings.num_projections)
+    if not isinstance(directions, SingularDirections):
+        return
     needed = directions.num_singular(
         cfg.optimizer.batch_size * max(1, world), settings.proj_output_dim
     )

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""Projections on the rows of Hadamard matrices with random signs, without a dense product."""
+
+__all__ = ["HadamardProjections", "kronecker_factors", "sylvester"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from solo_plugins.losses.projections import Piece
+
+# The largest Kronecker factor is 2**4: a factor of n costs 2n operations an element, and more and
+# smaller factors cost more passes over memory.
+_LOG_FACTOR = 4
+
+
+def kronecker_factors(size: int) -> list[int]:
+    """Split a power of two into factors of 16 at most, as equal as can be, large ones first.
+
+    Args:
+        size: a power of two.
+
+    Returns:
+        The factors; their product is `size`.
+
+    Example:
+        >>> kronecker_factors(512), kronecker_factors(2048), kronecker_factors(1)
+        ([8, 8, 8], [16, 16, 8], [1])
+    """
+    log = size.bit_length() - 1
+    number = max(1, -(-log // _LOG_FACTOR))
+    return [2 ** (log // number + (place < log % number)) for place in range(number)]
+
+
+def sylvester(size: int, *, device: torch.device | str | None = None) -> Tensor:
+    """Build Sylvester's Hadamard matrix, symmetric, of entries 1 and -1.
+
+    Args:
+        size: a power of two.
+        device: where to build it.
+
+    Returns:
+        (size, size) in float32.
+
+    Example:
+        >>> sylvester(2)
+        tensor([[ 1.,  1.],
+                [ 1., -1.]])
+    """
+    matrix = torch.ones(1, 1, device=device)
+    while len(matrix) < size:
+        top, bottom = torch.cat([matrix, matrix], dim=1), torch.cat([matrix, -matrix], dim=1)
+        matrix = torch.cat([top, bottom])
+    return matrix
+
+
+class HadamardProjections:
+    r"""Blocks of unit directions, each the rows of one Hadamard matrix with random signs.
+
+    With P the next power of two of D, H Sylvester's Hadamard matrix (P, P), t a choice of D of its
+    columns and s the signs of block b, direction number j of the block is
+
+    .. math:: c_{b,j} = D^{-1/2} \, (s_{b,t(1)} H_{j,t(1)}, \dots, s_{b,t(D)} H_{j,t(D)})
+
+    All entries of H and s are 1 or -1, so that each of the D entries of a direction has the square
+    1 / D: its length is exactly 1, for every D. If D is a power of two, the directions of a block
+    are orthogonal, since the rows of H are.
+
+    H is the Kronecker product of Hadamard matrices of 16 rows at most. Projecting applies the signs
+    and then each factor as a small matrix product; neither H nor a (K, D) matrix is made. The cost
+    of a sample and block is 2 P times the sum of the factors, 24 for P = 512, in place of the 2 P D
+    operations of a dense product. H is symmetric: the adjoint is the factors, then the signs.
+
+    Args:
+        num: K, positive. The last block is cut.
+        signs: 1 and -1, (blocks, P), with at least K / P blocks.
+        places: the column t of each output, (D,), all different, each below P.
+
+    References:
+        Yu et al., Orthogonal Random Features, NeurIPS 2016 (structured orthogonal random features);
+        Rowland et al., Orthogonal Estimation of Wasserstein Distances, AISTATS 2019.
+    """
+
+    num_views = 1
+
+    def __init__(self, num: int, signs: Tensor, places: Tensor) -> None:
+        self.num, self.dim, self.size = num, len(places), signs.size(1)
+        self._signs = signs.unsqueeze(2)  # (blocks, P, 1)
+        self._scale = self.dim**-0.5
+        self._places = places
+        self._factors = [
+            sylvester(factor, device=signs.device) for factor in kronecker_factors(self.size)
+        ]
+
+    def enter(self, samples: Tensor) -> Tensor:
+        """Put the outputs of samples (V, N, D) at their places in (V, P, N), zeros elsewhere."""
+        num_views, num_samples, _ = samples.shape
+        columns = samples.new_zeros(num_views, self.size, num_samples)
+        columns[:, self._places] = samples.mT
+        return columns
+
+    def leave(self, columns: Tensor) -> Tensor:
+        """Take the outputs (V, N, D) from their places in (V, P, N)."""
+        return columns[:, self._places].mT
+
+    def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
+        """Cut into pieces of whole blocks, as many as `chunk_size` holds but one at least.
+
+        Where `rows` cut a block, its part is a piece of its own.
+        """
+        at_once = max(1, chunk_size // self.size)
+        pieces: list[Piece] = []
+        start = rows.start
+        while start < rows.stop:
+            block, first = divmod(start, self.size)
+            whole = 0 if first else min(at_once, (rows.stop - start) // self.size)
+            last = self.size if whole else min(self.size, rows.stop - block * self.size)
+            signs = self._signs[block : block + max(1, whole)]
+            pieces.append(_Blocks(signs, self._scale, self._factors, range(first, last)))
+            start = block * self.size + (whole * self.size or last)
+        return pieces
+
+    def dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Give the directions as unit rows (K, D), by projecting the unit vectors."""
+        identity = torch.eye(self.dim, dtype=dtype, device=self._signs.device).unsqueeze(0)
+        columns = self.enter(identity)[0]
+        return torch.cat([piece.project(columns, 0) for piece in self.pieces(range(self.num), 1)])
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Some rows of a block, or all rows of B blocks."""
+
+    signs: Tensor  # (B, P, 1)
+    scale: float
+    factors: Sequence[Tensor]
+    rows: range
+
+    def project(self, columns: Tensor, view: int) -> Tensor:
+        low, high, unit = self._groups()
+        first, *rest = (factor.to(columns.dtype) for factor in self.factors)
+        data = columns * self._diagonal(columns.dtype)
+        data = _multiply([first[low:high], *rest], data, len(data))
+        start = low * unit
+        return data.view(-1, columns.size(-1))[self.rows.start - start : self._stop() - start]
+
+    def back(self, rows: Tensor, into: Tensor, view: int) -> None:
+        low, high, unit = self._groups()
+        first, *rest = (factor.to(into.dtype) for factor in self.factors)
+        above, below = self.rows.start - low * unit, len(self.signs) * high * unit - self._stop()
+        if above or below:
+            rows = torch.nn.functional.pad(rows, (0, 0, above, below))
+        data = _multiply(rest, rows, len(self.signs) * (high - low))
+        data = _multiply([first[low:high].T], data, len(self.signs))
+        data, diagonal = data.view(-1, *into.shape), self._diagonal(into.dtype)
+        if len(data) == 1:
+            into.addcmul_(data[0], diagonal[0])
+        else:
+            into += data.mul_(diagonal).sum(dim=0)
+
+    def _diagonal(self, dtype: torch.dtype) -> Tensor:
+        return self.signs.to(dtype) * self.scale
+
+    def _groups(self) -> tuple[int, int, int]:
+        """The first factor's rows that `rows` need, from and to, and the rows that each makes."""
+        unit = self.signs.size(1) // len(self.factors[0])
+        return self.rows.start // unit, -(-self.rows.stop // unit), unit
+
+    def _stop(self) -> int:
+        """The end of the last block's rows, counted from the start of the first block."""
+        return (len(self.signs) - 1) * self.signs.size(1) + self.rows.stop
+
+
+def _multiply(factors: Sequence[Tensor], data: Tensor, groups: int) -> Tensor:
+    """Multiply by factors (m, n), each along an axis of its own.
+
+    Args:
+        factors: matrices, for the axes from the outer to the inner one.
+        data: elements in the order (groups, axis of each factor, the rest).
+        groups: the number of groups.
+
+    Returns:
+        The product, of the shape that the last multiplication gave it.
+    """
+    for factor in factors:
+        data = torch.matmul(factor, data.view(groups, factor.size(1), -1))
+        groups *= factor.size(0)
+    return data

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Large shares of work on the CPU, one a thread, in place of threads inside each operation."""
+
+__all__ = ["in_parallel", "number_of_jobs", "share_of"]
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+_Result = TypeVar("_Result")
+# Projected values below which another thread is not worth its start.
+_VALUES_PER_JOB = 2**18
+# Each job has a gradient and buffers of its own, and Python starts the operations of one at a time.
+_MAX_JOBS = 8
+# torch's number of threads belongs to the process: one call at a time may change it.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def number_of_jobs(values: int, device: torch.device) -> int:
+    """Choose how many jobs to cut work into.
+
+    Args:
+        values: the number of values that the work computes.
+        device: where it does.
+
+    Returns:
+        At most the number of torch's threads, fewer if there is little to do; 1 on a GPU.
+    """
+    if device.type != "cpu":
+        return 1
+    return max(1, min(torch.get_num_threads(), _MAX_JOBS, values // _VALUES_PER_JOB))
+
+
+def share_of(rows: range, number: int, of: int) -> range:
+    """Take one of several consecutive shares, whose sizes differ by one at most.
+
+    Args:
+        rows: numbers with a step of 1.
+        number: which share, from 0.
+        of: how many shares there are.
+
+    Returns:
+        The share.
+
+    Example:
+        >>> [share_of(range(10, 15), number, 2) for number in range(2)]
+        [range(10, 12), range(12, 15)]
+    """
+    return rows[number * len(rows) // of : (number + 1) * len(rows) // of]
+
+
+def in_parallel(jobs: Sequence[Callable[[], _Result]]) -> list[_Result]:
+    """Run jobs at the same time, the first on this thread.
+
+    The threads that torch uses inside an operation are divided among the jobs meanwhile. Threads
+    inside operations wait for each other after each one; where other processes take the cores,
+    that is a wait for the operating system hundreds of times. Jobs wait once, at the end.
+
+    Args:
+        jobs: functions without arguments that do not record gradients; at least one.
+
+    Returns:
+        Their results, in their order.
+
+    Example:
+        >>> in_parallel([lambda: 1, lambda: 2])
+        [1, 2]
+    """
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    with _ONE_AT_A_TIME, ThreadPoolExecutor(len(jobs) - 1) as pool:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, threads // len(jobs)))  # new threads take it over
+        try:
+            others = [pool.submit(torch.no_grad()(job)) for job in jobs[1:]]
+            return [jobs[0](), *(other.result() for other in others)]
+        finally:
+            torch.set_num_threads(threads)

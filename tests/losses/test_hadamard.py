@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Hadamard directions against scipy's matrix, the dense product, and random directions."""
+
+from statistics import NormalDist
+
+import pytest
+import torch
+from scipy.linalg import hadamard
+from torch import Tensor
+
+from solo_plugins.losses import HadamardDirections, HadamardProjections, sliced_wasserstein
+from solo_plugins.losses.directions import random_directions
+
+DIMS = (2, 3, 17, 64, 384, 512, 768, 1000)
+
+
+def _draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _given(num: int, dim: int) -> tuple[HadamardProjections, Tensor]:
+    """Projections of known signs and places, and their rows by scipy's matrix in float64."""
+    size = 1 << (dim - 1).bit_length()
+    signs = _draw(-(-num // size), size).sign()
+    places = _draw(size, seed=1).argsort()[:dim]
+    blocks = torch.from_numpy(hadamard(size)) * signs.unsqueeze(1)  # (blocks, size, size)
+    rows = blocks.flatten(0, 1)[:num, places] / dim**0.5
+    return HadamardProjections(num, signs.float(), places), rows
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_rows_are_scipys_matrix_with_signs_and_of_unit_length(dim: int) -> None:
+    projections, rows = _given(2 * dim + 3, dim)
+    torch.testing.assert_close(projections.dense(torch.float64), rows)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("num", [1, 7, 100, 1030])
+@pytest.mark.parametrize("chunk_size", [None, 1, 100])
+def test_value_and_gradient_are_the_dense_matrixs(
+    dim: int, num: int, chunk_size: int | None
+) -> None:
+    projections, rows = _given(num, dim)
+    z, y = _draw(2, 6, dim).requires_grad_(), _draw(2, 6, dim, seed=1)
+    loss = sliced_wasserstein(z, y, projections, chunk_size=chunk_size)
+    wanted = sliced_wasserstein(z, y, rows)
+    torch.testing.assert_close(loss, wanted)
+    (gradient,) = torch.autograd.grad(loss, z)
+    torch.testing.assert_close(gradient, torch.autograd.grad(wanted, z)[0])
+
+
+@pytest.mark.parametrize("dim", [17, 512])
+def test_any_share_of_the_rows_is_that_share_of_the_matrix(dim: int) -> None:
+    projections, rows = _given(1100, dim)
+    z = _draw(1, 5, dim)
+    for share in (range(3, 5), range(60, 700), range(1024, 1099), range(31, 1100)):
+        columns = projections.enter(z)
+        parts = [piece.project(columns[0], 0) for piece in projections.pieces(share, 64)]
+        torch.testing.assert_close(torch.cat(parts), (z[0] @ rows[share.start : share.stop].T).T)
+
+
+@pytest.mark.parametrize("dim", [16, 512])
+def test_directions_of_a_block_are_orthogonal_at_powers_of_two(dim: int) -> None:
+    rows = HadamardDirections(dim)([torch.zeros(1, dim)]).dense(torch.float64)
+    torch.testing.assert_close(rows @ rows.T, torch.eye(dim, dtype=torch.float64))
+
+
+def test_blocks_have_signs_and_calls_have_places_of_their_own() -> None:
+    directions = HadamardDirections(128)
+    first, second = directions([torch.zeros(1, 64)]).dense().split(64)
+    assert not torch.equal(first, second)
+    again = directions([torch.zeros(1, 64)]).dense()[:64]
+    # The products of the entries of two rows are a row of the matrix, whatever the signs.
+    assert not torch.equal(first[1] * first[2], again[1] * again[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_float32_agrees_with_float64(dtype: torch.dtype) -> None:
+    projections, rows = _given(600, 48)
+    z, y = _draw(64, 48).to(dtype).requires_grad_(), _draw(64, 48, seed=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = sliced_wasserstein(z, y, projections)
+    loss.backward()
+    exact = z.detach().double().requires_grad_()
+    wanted = sliced_wasserstein(exact, y, rows)
+    wanted.backward()
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss.double(), wanted, rtol=1e-5, atol=0)
+    # In float32 two values that differ by its rounding may change places: the gradient of both
+    # moves by a gap of the target, of which the mean over 600 directions is left.
+    tolerance = max(1e-3, 4 * torch.finfo(dtype).eps) * exact.grad.abs().max().item()
+    torch.testing.assert_close(z.grad.double(), exact.grad, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dim", [64, 100, 512])
+def test_the_mean_over_draws_is_that_of_random_directions(dim: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    num, draws = 64, 300
+    z = torch.rand(32, dim, generator=generator).pow(3)
+    y = torch.empty(32, dim).exponential_(generator=generator)
+    directions = HadamardDirections(num)
+    values = torch.tensor(
+        [
+            [
+                sliced_wasserstein(z, y, directions([z], generator=generator)).item(),
+                sliced_wasserstein(z, y, random_directions(num, dim, generator=generator)).item(),
+            ]
+            for _ in range(draws)
+        ],
+        dtype=torch.float64,
+    )
+    difference = (values[:, 0] - values[:, 1]).mean()
+    error = (values.var(dim=0).sum() / draws).sqrt()
+    # two-sided, at a false-alarm rate of 1e-3
+    assert abs(difference) < NormalDist().inv_cdf(1 - 5e-4) * error
+
+
+def test_one_output_is_refused() -> None:
+    with pytest.raises(ValueError, match="`features` to have at least 2 outputs but got 1"):
+        HadamardDirections(4)([torch.zeros(5, 1)])
