@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """What the tests share: small configurations, and tables that are put back."""
 
+import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # The tests run side by side: a thread pool only gets in the way.
 torch.set_num_threads(1)
 
+# With BatchNorm, and small: a run with timm's own widths takes three times as long, without the
+# time to write its checkpoints of 40 MB through to the disk.
+BACKBONE = {
+    "name": "timm/resnet10t",
+    "kwargs": {"channels": [8, 8, 16, 32], "stem_width": 8, "replace_stem_pool": False},
+}
 _OFF = {"prob": 0.0}
 _AUGMENTATION = {
     "rrc": {"enabled": True, "crop_min_scale": 0.5, "crop_max_scale": 1.0},
@@ -62,7 +71,7 @@ def cfg_below() -> Callable[..., DictConfig]:
             {
                 "name": "test",
                 "method": method,
-                "backbone": {"name": "timm/resnet10t"},
+                "backbone": changes.pop("backbone", BACKBONE),
                 "method_kwargs": {"proj_hidden_dim": 32, "proj_output_dim": 16},
                 "data": {"dataset": "digits", "num_workers": 0},
                 "augmentations": [_AUGMENTATION],
@@ -107,9 +116,62 @@ def methods() -> Iterator[dict[str, type]]:
     METHODS.update(before)
 
 
+class Program:
+    """A program that tests/programs.py has forked: ``python`` with these arguments, but sooner."""
+
+    def __init__(self, arguments: Sequence[str], cwd: Path, env: dict[str, str]) -> None:
+        self.arguments = arguments
+        self._outputs = [TemporaryFile() for _ in range(2)]  # noqa: SIM115  # closed by wait
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._server.connect(os.environ["SOLO_PLUGINS_PROGRAMS"])
+        job = {"arguments": arguments, "cwd": str(cwd), "env": {**os.environ, **env}}
+        message = json.dumps(job).encode()
+        socket.send_fds(self._server, [message], [file.fileno() for file in self._outputs])
+        self.pid = int(self._server.recv(64))
+
+    def wait(self, timeout: float = 300) -> subprocess.CompletedProcess:
+        """Return status and outputs; a program that takes longer is killed, with a TimeoutError."""
+        self._server.settimeout(timeout)
+        with self._server:
+            status = int(self._server.recv(64))
+        texts = []
+        for file in self._outputs:
+            with file:
+                file.seek(0)
+                texts.append(file.read().decode())
+        return subprocess.CompletedProcess(self.arguments, status, *texts)
+
+    def close(self) -> None:
+        """Hang up, which kills the program if it still runs."""
+        self._server.close()
+
+
+@pytest.fixture(scope="session")
+def start_program() -> Iterator[Callable[..., Program]]:
+    """Yield a function that lets a forked process do what ``python`` does with arguments."""
+    started: list[Program] = []
+
+    def start(*args: str, cwd: Path = ROOT, **env: str) -> Program:
+        started.append(Program(args, cwd, {"HYDRA_FULL_ERROR": "1", **env}))
+        return started[-1]
+
+    yield start
+    for program in started:
+        program.close()
+
+
+@pytest.fixture(scope="session")
+def run_program(start_program: Callable) -> Callable[..., subprocess.CompletedProcess]:
+    """Return a function that runs a program in a forked process, and waits for its end."""
+    return lambda *args, **options: start_program(*args, **options).wait()
+
+
 @pytest.fixture
 def run_main() -> Callable[..., subprocess.CompletedProcess]:
-    """Return a function that runs a program of the repository as a user would."""
+    """Return a function that runs a program of the repository as a user would.
+
+    It takes some ten seconds to import; tests of anything but the start have ``run_program``.
+    """
 
     def run(*args: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -126,7 +188,9 @@ def run_main() -> Callable[..., subprocess.CompletedProcess]:
 
 
 @pytest.fixture(scope="session")
-def gloo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+def gloo(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, run_program: Callable
+) -> Callable[..., list[Any]]:
     """Return a function that runs a test file's function in processes, and lists their results.
 
     It takes a function of a module, plain arguments for it and `world_size`. The results are those
@@ -138,13 +202,7 @@ def gloo(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
         file, name = function.__code__.co_filename, function.__name__
         job = {"file": file, "function": name, "arguments": arguments, "world_size": world_size}
         (folder / "job.pickle").write_bytes(pickle.dumps(job))
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", str(root / "tests" / "gloo.py"), str(folder)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = run_program("-W", "ignore", str(root / "tests" / "gloo.py"), str(folder))
         assert done.returncode == 0, done.stderr
         ranks = (folder / f"{rank}.pickle" for rank in range(world_size))
         return [pickle.loads(rank.read_bytes()) for rank in ranks]

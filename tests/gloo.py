@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Run a function of a test file in processes that gloo joins; the fixture `gloo` starts this.
+"""Run a function of a test file in processes that gloo joins; the fixture `gloo` runs this.
 
 The file is loaded once, by its path, and the processes are forked from here: importing torch and
 Lightning takes longer than what the tests do.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Entering solo-learn's table, and leaving the rest of the world alone."""
 
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,14 +38,21 @@ def test_register_refuses_a_name_owned_by_another_class(methods: dict) -> None:
         solo_plugins.register()
 
 
-def test_importing_the_package_registers_nothing() -> None:
-    code = (
-        "import sys, solo_plugins; assert 'solo' not in sys.modules;"
+# The processes that run_program forks have imported both.
+_FORGET = (
+    "import sys; own = ('solo', 'solo_plugins');"
+    "[sys.modules.pop(name) for name in [*sys.modules] if name.partition('.')[0] in own];"
+)
+
+
+def test_importing_the_package_registers_nothing(run_program: Callable) -> None:
+    code = _FORGET + (
+        "import solo_plugins; assert 'solo' not in sys.modules;"
         "import solo_plugins.framework as f; assert 'rectified_lpjepa' not in f.METHODS;"
         "assert 'pl_bolts' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False)
-    assert done.returncode == 0
+    done = run_program("-W", "ignore", "-c", code)
+    assert done.returncode == 0, done.stderr
 
 
 _HIDE_SOLO = (
@@ -58,11 +65,11 @@ _HIDE_SOLO = (
     "use",
     ["import solo_plugins; solo_plugins.register()", "import runpy; runpy.run_path('{main}')"],
 )
-def test_without_solo_learn_the_error_gives_both_install_commands(use: str, root: Path) -> None:
-    code = _HIDE_SOLO + use.format(main=root / "main_pretrain.py")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
-    )
+def test_without_solo_learn_the_error_gives_both_install_commands(
+    use: str, root: Path, run_program: Callable
+) -> None:
+    code = _FORGET + _HIDE_SOLO + use.format(main=root / "main_pretrain.py")
+    done = run_program("-W", "ignore", "-c", code)
     assert done.returncode == 1
     assert "pip install --no-deps solo-learn==1.0.2" in done.stderr
     assert "git clone https://github.com/vturrisi/solo-learn" in done.stderr

@@ -176,9 +176,11 @@ def test_a_yaml_of_the_references_form_runs(run_main: Callable, tmp_path: Path) 
     ]  # fmt: skip
 
 
-def test_a_wrong_setting_ends_the_program_with_one_line(run_main: Callable, tmp_path: Path) -> None:
+def test_a_wrong_setting_ends_the_program_with_one_line(
+    run_program: Callable, tmp_path: Path
+) -> None:
     path = _reference(tmp_path)
-    done = run_main(
+    done = run_program(
         "-W", "ignore", str(ROOT / "main_pretrain.py"), "--config-path", str(path.parent),
         "--config-name=reference.yaml", "++method_kwarsg.rdm_reg_loss_weight=1", cwd=tmp_path,
     )  # fmt: skip
@@ -215,11 +217,11 @@ def test_an_unedited_clone_of_main_runs_the_plugins_yaml(
 
 
 def test_the_same_configuration_by_python_and_by_the_program(
-    make_cfg: Callable[..., DictConfig], run_main: Callable, tmp_path: Path, methods: dict
+    make_cfg: Callable[..., DictConfig], run_program: Callable, tmp_path: Path, methods: dict
 ) -> None:
     cfg = make_cfg(max_epochs=1)
     OmegaConf.save(cfg, tmp_path / "small.yaml")
-    done = run_main(
+    done = run_program(
         "-W", "ignore", "main_pretrain.py", "--config-path", str(tmp_path), "--config-name=small"
     )
     assert done.returncode == 0, done.stderr

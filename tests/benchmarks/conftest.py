@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def benchmark(
-    root: Path, run_main: Callable[..., subprocess.CompletedProcess]
+    root: Path, run_program: Callable[..., subprocess.CompletedProcess]
 ) -> Callable[..., subprocess.CompletedProcess]:
     """Return a function that runs a benchmark by its name, with a command line."""
-    return lambda name, *args: run_main(str(root / "benchmarks" / f"{name}.py"), *args)
+    return lambda name, *args: run_program(str(root / "benchmarks" / f"{name}.py"), *args)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 @pytest.mark.ddp
 @pytest.mark.parametrize("seed", [5, pytest.param(6, marks=pytest.mark.torture)])
 def test_a_damaged_image_ends_all_processes_with_one_line(
-    seed: int, run_main: Callable, on_folder: Callable, folder: Path, tmp_path: Path
+    seed: int, run_program: Callable, on_folder: Callable, folder: Path, tmp_path: Path
 ) -> None:
     # past its header, where decoding alone finds it; which process does is the seed's choice
     path = folder / "first" / "3.png"
@@ -24,8 +24,8 @@ def test_a_damaged_image_ends_all_processes_with_one_line(
     cfg.optimizer.batch_size = 12
     cfg.augmentations[0].num_crops = 2
     OmegaConf.save(cfg, tmp_path / "run.yaml")
-    # run_main ends with an error of its own after five minutes
-    done = run_main(
+    # run_program ends with an error of its own after five minutes
+    done = run_program(
         "main_pretrain.py", "--config-path", str(tmp_path), "--config-name", "run",
         f"hydra.run.dir={tmp_path / 'hydra'}", HYDRA_FULL_ERROR="0",
     )  # fmt: skip

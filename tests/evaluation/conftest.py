@@ -11,12 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.pretrain import parse_cfg
 
-# Small, and with BatchNorm, which a frozen network must not move.
-BACKBONE = {
-    "name": "timm/resnet10t",
-    "kwargs": {"channels": [8, 8, 16, 32], "stem_width": 8, "replace_stem_pool": False},
-}
-
 
 @pytest.fixture
 def make_run(
@@ -25,7 +19,7 @@ def make_run(
     """Return a function that leaves a run's folder as ``main_pretrain.py`` does."""
 
     def make(method: str = "rectified_lpjepa", name: str = "run", **changes: Any) -> Path:
-        changes = {"backbone": BACKBONE, "augmentations": [augmentation(crop_size=16)], **changes}
+        changes = {"augmentations": [augmentation(crop_size=16)], **changes}
         cfg, _ = parse_cfg(make_cfg(method, **changes))
         torch.manual_seed(0)
         model = methods[cfg.method](cfg.copy())

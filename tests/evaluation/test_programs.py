@@ -79,9 +79,9 @@ def test_the_programs_run_from_any_folder(
 
 
 def test_a_missing_checkpoint_ends_the_program_with_one_line(
-    run_main: Callable, tmp_path: Path
+    run_program: Callable, tmp_path: Path
 ) -> None:
-    done = run_main(
+    done = run_program(
         "-W", "ignore", str(ROOT / "main_linear.py"), "--config-path", "scripts/linear/cifar",
         "--config-name", "rectified_lpjepa.yaml", "++pretrained_feature_extractor=nowhere",
         cwd=tmp_path,

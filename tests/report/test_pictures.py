@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The report as a whole, and what its pictures show."""
 
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -75,9 +76,10 @@ def test_the_program_writes_table_and_pictures(
         assert _colors(tmp_path / "report" / name) > 100
 
 
-def test_nothing_to_report_is_one_line(program: Callable, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"^error: Expected folders of runs, .* without any\.$"):
-        program(str(tmp_path), "--out", str(tmp_path / "report"))
+def test_nothing_to_report_is_one_line(run_main: Callable, tmp_path: Path) -> None:
+    done = run_main("main_report.py", str(tmp_path), "--out", str(tmp_path / "report"))
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: Expected folders of runs, .* without any\.\n", done.stderr)
     assert not list(tmp_path.iterdir())
 
 

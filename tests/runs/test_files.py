@@ -4,9 +4,7 @@
 import os
 import resource
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,10 +75,10 @@ print(seen)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_a_kill_at_any_write_leaves_a_whole_checkpoint(n: int, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(tmp_path), str(n)], capture_output=True, check=False
-    )
+def test_a_kill_at_any_write_leaves_a_whole_checkpoint(
+    n: int, run_program: Callable, tmp_path: Path
+) -> None:
+    done = run_program("-c", _KILLED, str(tmp_path), str(n))
     assert done.returncode == (-signal.SIGKILL if n <= 3 else 0), done.stderr
     (best, *_) = RunFolder(tmp_path).checkpoints()
     value = float(load_checkpoint(best)["state_dict"]["w"][0])

@@ -236,9 +236,9 @@ def test_the_loss_falls(
 
 
 @pytest.mark.ddp
-def test_two_processes_train(make_cfg: Make, run_main: Callable, tmp_path: Path) -> None:
+def test_two_processes_train(make_cfg: Make, run_program: Callable, tmp_path: Path) -> None:
     OmegaConf.save(make_cfg(max_epochs=1, devices=2, strategy="ddp"), tmp_path / "two.yaml")
-    done = run_main(
+    done = run_program(
         "-W", "ignore", "main_pretrain.py", "--config-path", str(tmp_path), "--config-name", "two"
     )
     assert done.returncode == 0, done.stderr

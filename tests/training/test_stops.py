@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -292,17 +290,18 @@ def test_no_checkpoint_is_named_that_is_not_there(
 
 
 @pytest.mark.ddp
-def test_a_signal_to_one_of_two_processes_stops_both(make_cfg: Make, tmp_path: Path) -> None:
+def test_a_signal_to_one_of_two_processes_stops_both(
+    make_cfg: Make, start_program: Callable, tmp_path: Path
+) -> None:
     settings = {"devices": 2, "strategy": "ddp", "max_epochs": 1000}
     OmegaConf.save(make_cfg(**_RESUMED, **settings), tmp_path / "two.yaml")
-    command = [sys.executable, "-W", "ignore", "main_pretrain.py"]
     given = ["--config-path", str(tmp_path), "--config-name", "two", "hydra.output_subdir=null"]
-    with subprocess.Popen([*command, *given], stdout=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 120
-        while not list(tmp_path.glob("runs/*/*/last.ckpt")) and time.monotonic() < end:
-            time.sleep(0.2)
-        (children,) = Path(f"/proc/{process.pid}/task/{process.pid}").glob("children")
-        os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
-        printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert printed.count("SIGTERM: stopped after") == 1
+    program = start_program("-W", "ignore", "main_pretrain.py", *given)
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/*/last.ckpt")) and time.monotonic() < end:
+        time.sleep(0.2)
+    (children,) = Path(f"/proc/{program.pid}/task/{program.pid}").glob("children")
+    os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
+    done = program.wait(timeout=120)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert done.stdout.count("SIGTERM: stopped after") == 1

@@ -131,10 +131,10 @@ def test_an_empty_sweep_is_one_line(values: str, sweep: Callable, tmp_path: Path
 
 @pytest.mark.slow
 def test_submitit_runs_jobs_side_by_side(
-    command: Callable, run_main: Callable, tmp_path: Path
+    command: Callable, run_program: Callable, tmp_path: Path
 ) -> None:
     argv = command(f"{MU}=abc,0.5", "hydra/launcher=submitit_local")
-    done = run_main("-W", "ignore", *argv, cwd=tmp_path / "work")
+    done = run_program("-W", "ignore", *argv, cwd=tmp_path / "work")
     assert done.returncode == 1
     assert f"Sweep: 2 runs, 1 failed:\n  run #0 ({MU}=abc): Expected" in done.stderr
     assert set(_runs(tmp_path)) == {0.5}

@@ -69,7 +69,7 @@ def _small(make_cfg: Make, augmentation: Callable, **settings: Any) -> DictConfi
         limit_train_batches=10,
         limit_val_batches=1,
         backbone__kwargs={"channels": [8, 16, 16, 32], "stem_width": 8},
-        optimizer__batch_size=64,
+        optimizer__batch_size=32,
         optimizer__name="adamw",
         optimizer__lr=2e-3,
         augmentations=[augmentation(crop_size=16)],
