@@ -167,6 +167,8 @@ def compared(cfg: DictConfig) -> dict[str, Any]:
     plain["world_size"] = processes(cfg)
     plain.setdefault("begins_from", None)
     plain.setdefault("sync_batchnorm", False)
+    if plain.get("data", {}).get("format") != "dali":
+        plain.pop("dali", None)  # nothing reads it
     for key in _NOT_COMPARED:
         block, _, name = key.rpartition(".")
         place = plain.get(block, {}) if block else plain

@@ -31,8 +31,8 @@ class LastCheckpoint(Checkpoint):
     Lightning's ModelCheckpoint writes while a step or an epoch is being ended: before momentum
     networks have moved, and before the epoch's means are logged. This one writes between them, so
     that a run goes on exactly and its log is complete. A signal, or the end of ``max_time``, is a
-    reason to write too, and then to stop. Data that cannot go on within an epoch, DALI's, are
-    written after epochs only.
+    reason to write too, and then to stop. With data that cannot go on within an
+    epoch, checkpoints are written after epochs only.
 
     Args:
         folder: the run's folder.
