@@ -26,8 +26,8 @@ from solo_plugins.data.loader import EpochSampler, Positioned, derived_seeds
 from solo_plugins.data.pixels import Pixels
 from solo_plugins.errors import ConfigurationError
 
-# A pipeline takes as long to build as one or two batches of CIFAR take to augment; a run that goes on
-# within an epoch augments at most so many batches for nothing.
+# A pipeline takes as long to build as one or two batches of CIFAR take to augment; a run that goes
+# on within an epoch augments at most so many batches for nothing.
 BLOCK = 512
 # The batches that DALI may hold when it finds one that it cannot decode.
 _IN_FLIGHT = 4
