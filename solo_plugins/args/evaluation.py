@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_plugins.args.checks import (
@@ -18,6 +19,7 @@ from solo_plugins.args.checks import (
     check_number,
     check_positive_integer,
 )
+from solo_plugins.args.dali import settle_dali
 from solo_plugins.args.data import check_paths, settle_data
 from solo_plugins.args.hardware import ACCELERATORS, Hardware
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
@@ -37,6 +39,7 @@ _SHARED: dict[str, Any] = {
     "data": {"dataset": None, **{key: DEFAULTS["data"][key] for key in _DATA}},
     "backbone": {"name": None, "kwargs": {}},
     "performance": MOMENTUM["performance"],
+    "dali": DEFAULTS["dali"],
 }
 _TAKEN = (
     "seed", "num_nodes", "strategy", "resume_from_checkpoint", "devices", "precision", "scheduler",
@@ -54,7 +57,6 @@ LINEAR_DEFAULTS: dict[str, Any] = {
     "label_smoothing": 0.0,
     "mixup": 0.0,
     "cutmix": 0.0,
-    "dali": DEFAULTS["dali"],
 }
 _LINEAR_REQUIRED = {
     "": {"name", "max_epochs"},
@@ -100,7 +102,14 @@ def parse_linear_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware, Pretrained]
     _check_regularisation(cfg)
     _check_cache(cfg)
     _settle(cfg, pretrained)
-    return cfg, settle_hardware(cfg), pretrained
+    if cfg.auto_augment and cfg.data.format == "dali":
+        raise ConfigurationError(
+            "Expected `auto_augment` to be false with `data.format: dali`, which lacks timm's "
+            f"random augmentation, but got {cfg.auto_augment!r}."
+        )
+    hardware = settle_hardware(cfg)
+    settle_dali(cfg, on_gpu=hardware.accelerator == "gpu")
+    return cfg, hardware, pretrained
 
 
 def parse_knn_cfg(cfg: DictConfig) -> tuple[DictConfig, Pretrained]:
@@ -121,6 +130,7 @@ def parse_knn_cfg(cfg: DictConfig) -> tuple[DictConfig, Pretrained]:
     check_positive_integer("max_distances", cfg.max_distances)
     check_choice("accelerator", cfg.accelerator, ACCELERATORS)
     _settle(cfg, pretrained)
+    settle_dali(cfg, on_gpu=cfg.accelerator != "cpu" and torch.cuda.is_available())
     # the data module reads it there
     cfg.optimizer = {"batch_size": cfg.batch_size}
     return cfg, pretrained
@@ -209,11 +219,7 @@ def _settle(cfg: DictConfig, pretrained: Pretrained) -> None:
 
 
 def _check_data(data: DictConfig) -> None:
-    if data.format != "image_folder":
-        raise ConfigurationError(
-            "Expected `data.format` to be image_folder, evaluation reads no other, but got "
-            f"{data.format!r}."
-        )
+    check_choice("data.format", data.format, ("image_folder", "dali"))
     if data.fraction != -1:
         raise ConfigurationError(
             "Expected `data.fraction` to be -1, all images are evaluated on, but got "

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.checks import check_choice, check_flag, check_positive_integer
+from solo_plugins.args.dali import check_dali_augmentations, settle_dali
 from solo_plugins.args.data import IMAGE_FOLDERS, check_paths, settle_data
 from solo_plugins.args.hardware import Hardware
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
@@ -45,8 +46,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     cfg.optimizer.setdefault("classifier_lr", cfg.optimizer.lr)
     _complete_backbone(cfg)
     hardware = settle_hardware(cfg)
-    if hardware.accelerator == "cpu" and cfg.data.format == "dali":
-        cfg.dali.device = "cpu"
+    settle_dali(cfg, on_gpu=hardware.accelerator == "gpu")
     return cfg, hardware
 
 
@@ -84,11 +84,8 @@ def _check_data(cfg: DictConfig) -> None:
             "Expected `data.format` to be h5 only for ImageNet and on solo-learn's main branch but "
             f"got h5 for {data.dataset}; this release reads {', '.join(FORMATS)}."
         )
-    if data.format == "dali" and data.dataset not in IMAGE_FOLDERS:
-        raise ConfigurationError(
-            f"Expected `data.dataset` to be one of {', '.join(IMAGE_FOLDERS)} with "
-            f"`data.format: dali` but got {data.dataset!r}."
-        )
+    if data.format == "dali":
+        check_dali_augmentations(cfg.augmentations)
     if data.fraction > 0 and (data.fraction >= 1 or data.dataset not in IMAGE_FOLDERS):
         raise ConfigurationError(
             "Expected `data.fraction` to be below 1 and set for image folders only, or -1 for all "
@@ -125,7 +122,6 @@ def _complete_data(cfg: DictConfig) -> None:
         )
     if data.no_labels:
         cfg.knn_eval.enabled = False
-    check_choice("dali.device", cfg.dali.device, ("gpu", "cpu"))
 
 
 def _complete_backbone(cfg: DictConfig) -> None:

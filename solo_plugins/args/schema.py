@@ -45,7 +45,8 @@ DEFAULTS: dict[str, Any] = {
     },
     "auto_resume": {"enabled": False, "max_hours": 36},
     "wandb": {"enabled": False, "entity": None, "project": "solo-learn", "offline": False},
-    "dali": {"device": "gpu", "encode_indexes_into_labels": False},
+    # Without a device DALI runs where training does. Indexes are those of images in any case.
+    "dali": {"device": None, "encode_indexes_into_labels": False},
     # Blocks of the reference implementation and of solo-learn that may stand in a YAML, disabled.
     "mlp_probe": {"enabled": False, "num_layers": 3},
     "auto_umap": {"enabled": False, "dir": "auto_umap", "frequency": 1, "keep_previous": False},

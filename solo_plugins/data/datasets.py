@@ -3,10 +3,11 @@
 
 __all__ = ["DATASETS", "DatasetInfo", "has_class_folders", "with_normalization"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import Dataset
@@ -16,6 +17,7 @@ from solo_plugins.data.digits import Digits
 
 _Channels = tuple[float, float, float]
 _Open = Callable[[str, bool, Callable], Dataset]
+_Pixels = Callable[[Any], tuple[np.ndarray, Sequence[int]]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class DatasetInfo:
         num_classes: the number of classes; None if a folder's are counted.
         open: a function of a folder, of whether the training images are wanted and of a transform
             that gives the labelled images; None if they are files.
+        pixels: a function of what `open` gives, and of solo-learn's training set, that gives images
+            of 8 bits (N, H, W, 3) and labels (N,), without a copy; None if they are files.
         download: torchvision's class, which can download the data set, or None.
         image_folder: whether it is a folder of class folders.
         bundled: whether it is there without a folder.
@@ -40,6 +44,7 @@ class DatasetInfo:
 
     num_classes: int | None
     open: _Open | None = None
+    pixels: _Pixels | None = None
     download: type[Any] | None = None
     image_folder: bool = False
     bundled: bool = False
@@ -60,6 +65,7 @@ DATASETS = {
     "cifar10": DatasetInfo(
         10,
         lambda root, train, transform: CIFAR10(root, train, transform),
+        lambda found: (found.data, found.targets),
         CIFAR10,
         own_split=True,
         mean=(0.4914, 0.4822, 0.4465),
@@ -68,6 +74,7 @@ DATASETS = {
     "cifar100": DatasetInfo(
         100,
         lambda root, train, transform: CIFAR100(root, train, transform),
+        lambda found: (found.data, found.targets),
         CIFAR100,
         own_split=True,
         mean=(0.5071, 0.4865, 0.4409),
@@ -78,6 +85,7 @@ DATASETS = {
         lambda root, train, transform: STL10(
             root, "train" if train else "test", transform=transform
         ),
+        lambda found: (found.data.transpose(0, 2, 3, 1), found.labels),
         STL10,
         own_split=True,
         mean=(0.4914, 0.4823, 0.4466),
@@ -88,6 +96,7 @@ DATASETS = {
     "digits": DatasetInfo(
         10,
         lambda root, train, transform: Digits(train=train, transform=transform),
+        lambda found: (found.images[..., None].repeat(3, axis=3), found.targets),
         bundled=True,
         own_split=True,
         smallest_crop=1.0,

@@ -43,7 +43,15 @@ class PreloadedFiles:
         Raises:
             UnreadableImageError: naming the file, if it cannot be decoded.
         """
-        return read_image(path, self._content[str(path)])
+        return read_image(path, self.content(path))
+
+    def content(self, path: str | Path) -> bytes:
+        """Return what a file held.
+
+        Args:
+            path: one of the files.
+        """
+        return self._content[str(path)]
 
 
 class ImageFiles(Dataset):

@@ -3,13 +3,24 @@
 
 __all__ = ["LabelledDataModule"]
 
+from collections.abc import Iterable
 from functools import cached_property
 
+import torch
 from omegaconf import DictConfig
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
 
-from solo_plugins.data.module import PretrainDataModule
-from solo_plugins.data.transforms import eval_transform, train_transform
+from solo_plugins.data.dali import LabelledDaliLoader, OrderedDaliLoader
+from solo_plugins.data.encoded import EncodedFiles
+from solo_plugins.data.module import PretrainDataModule, num_workers
+from solo_plugins.data.pixels import Pixels
+from solo_plugins.data.transforms import (
+    dali_eval_transform,
+    dali_train_transform,
+    eval_transform,
+    train_transform,
+)
 
 
 class LabelledDataModule(PretrainDataModule):
@@ -34,3 +45,67 @@ class LabelledDataModule(PretrainDataModule):
         """The training set, of (image, target)."""
         transform = train_transform(self.cfg) if self.augment else eval_transform(self.cfg)
         return self._labelled(train=True, transform=transform)
+
+    @override
+    def train_dataloader(self) -> Iterable:
+        cfg = self.cfg
+        if cfg.data.format != "dali":
+            return super().train_dataloader()
+        rank, world_size = self._process
+        transform = dali_train_transform(cfg) if self.augment else dali_eval_transform(cfg)
+        return LabelledDaliLoader(
+            self.dali_images(train=True),
+            transform,
+            cfg.optimizer.batch_size,
+            self._place,
+            seed=cfg.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    @override
+    def val_dataloader(self) -> Iterable:
+        if self.cfg.data.format != "dali" or not self.validates:
+            return super().val_dataloader()
+        rank, world_size = self._process
+        return self._ordered(train=False, rank=rank, world_size=world_size)
+
+    def every_image(self, *, train: bool) -> Iterable:
+        """Build a loader of all images in order, as they are for validation.
+
+        Args:
+            train: the training images, or those of validation.
+
+        Returns:
+            Batches of images (N, 3, crop_size, crop_size) and targets (N,).
+        """
+        if self.cfg.data.format == "dali":
+            return self._ordered(train=train, rank=0, world_size=1)
+        return DataLoader(
+            self._labelled(train=train, transform=eval_transform(self.cfg)),
+            batch_size=self.cfg.optimizer.batch_size,
+            num_workers=num_workers(self.cfg),
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _ordered(self, *, train: bool, rank: int, world_size: int) -> OrderedDaliLoader:
+        return OrderedDaliLoader(
+            self.dali_images(train=train),
+            dali_eval_transform(self.cfg),
+            self.cfg.optimizer.batch_size,
+            self._place,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    @override
+    def dali_images(self, *, train: bool) -> Pixels | EncodedFiles:
+        if self.info.pixels is not None:
+            return Pixels(*self.info.pixels(self._labelled(train=train, transform=_unused)))
+        scan = self.train_scan if train else self.val_scan
+        preload = self.cfg.data.preload
+        return EncodedFiles(scan.paths, scan.targets(self.classes), preload=preload)
+
+
+def _unused(image: object) -> object:
+    return image

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A training loader whose epochs can be repeated, from any batch on."""
 
-__all__ = ["EpochSeededLoader", "seed_all"]
+__all__ = ["EpochSampler", "EpochSeededLoader", "Positioned", "derived_seeds", "seed_all"]
 
 import random
 from collections.abc import Iterator
@@ -20,53 +20,11 @@ class _Draw(NamedTuple):
     image: int
 
 
-class EpochSeededLoader(DataLoader):
-    """Shuffles by the run's seed and the epoch, and augments by seed, epoch and image alone.
+class Positioned:
+    """A loader's place in an epoch, which Lightning keeps in its checkpoints."""
 
-    The number of loading processes, and where in an epoch loading began, change nothing: a run that
-    is resumed repeats what an uninterrupted one did. Loading in the training process leaves that
-    one's random numbers as they are. Incomplete batches are dropped. Lightning tells the epoch to
-    the sampler, and keeps :meth:`state_dict` in its checkpoints.
-
-    Args:
-        dataset: what to load.
-        batch_size: images per process and step.
-        num_workers: processes that load; 0 loads in the training process.
-        seed: the run's seed.
-        rank: the process's number.
-        world_size: the number of processes.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        batch_size: int,
-        *,
-        num_workers: int = 0,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self._position = 0
-        self._skipped = 0
-        self.epoch_sampler = _EpochSampler(
-            dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=True
-        )
-        super().__init__(
-            _Seeded(dataset, seed),
-            batch_size=batch_size,
-            sampler=self.epoch_sampler,
-            num_workers=num_workers,
-            pin_memory=torch.cuda.is_available(),
-            drop_last=True,
-        )
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base's is private
-        # A generator: nothing happens before the first batch is asked for. Lightning makes the
-        # iterator while it counts steps for the schedule, when a resumed epoch is not known yet.
-        self.epoch_sampler.skipped = self._skipped * (self.batch_size or 1)
-        self._skipped = 0
-        yield from super().__iter__()
+    _position = 0
+    _skipped = 0
 
     def set_position(self, position: int) -> None:
         """Set the place that checkpoints hold.
@@ -88,11 +46,68 @@ class EpochSeededLoader(DataLoader):
         """
         self._skipped = state["position"]
 
+    def _take_skipped(self) -> int:
+        """Return how many batches are left out, once."""
+        skipped, self._skipped = self._skipped, 0
+        return skipped
 
-class _EpochSampler(DistributedSampler):
+
+class EpochSeededLoader(Positioned, DataLoader):
+    """Shuffles by the run's seed and the epoch, and augments by seed, epoch and image alone.
+
+    The number of loading processes, and where in an epoch loading began, change nothing: a run that
+    is resumed repeats what an uninterrupted one did. Loading in the training process leaves that
+    one's random numbers as they are. Incomplete batches are dropped. Lightning tells the epoch to
+    the sampler. Loading processes live as long as the loader: each image that they are asked for
+    comes with its epoch.
+
+    Args:
+        dataset: what to load.
+        batch_size: images per process and step.
+        num_workers: processes that load; 0 loads in the training process.
+        seed: the run's seed.
+        rank: the process's number.
+        world_size: the number of processes.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        num_workers: int = 0,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.epoch_sampler = EpochSampler(
+            dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=True
+        )
+        super().__init__(
+            _Seeded(dataset, seed),
+            batch_size=batch_size,
+            sampler=self.epoch_sampler,
+            num_workers=num_workers,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=True,
+            persistent_workers=num_workers > 0,
+        )
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base's is private
+        # A generator: nothing happens before the first batch is asked for. Lightning makes the
+        # iterator while it counts steps for the schedule, when a resumed epoch is not known yet.
+        self.epoch_sampler.skipped = self._take_skipped() * (self.batch_size or 1)
+        yield from super().__iter__()
+
+
+class EpochSampler(DistributedSampler):
     """torch's sampler of a process's images, which says the epoch with each, from any one on."""
 
     skipped = 0
+
+    def order(self) -> np.ndarray:
+        """Return the indexes of an epoch's images (N,), all of them."""
+        return np.fromiter(super().__iter__(), np.int64)
 
     @override
     def __iter__(self) -> Iterator[Any]:
@@ -121,7 +136,7 @@ def seed_all(*numbers: int) -> None:
     Args:
         numbers: non-negative; others give other seeds.
     """
-    python, numpy, torchs = _seeds(*numbers)
+    python, numpy, torchs = derived_seeds(*numbers)
     random.seed(python)
     np.random.seed(numpy)
     torch.manual_seed(torchs)
@@ -131,7 +146,7 @@ def seed_all(*numbers: int) -> None:
 def _drawing_from(*numbers: int) -> Iterator[None]:
     """Seed Python, numpy and torch on the CPU, and put their states back."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    python, numpy, torchs = _seeds(*numbers)
+    python, numpy, torchs = derived_seeds(*numbers)
     random.seed(python)
     np.random.seed(numpy)
     torch.default_generator.manual_seed(torchs)
@@ -143,5 +158,13 @@ def _drawing_from(*numbers: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _seeds(*numbers: int) -> list[int]:
+def derived_seeds(*numbers: int) -> list[int]:
+    """Derive seeds for Python, numpy and torch.
+
+    Args:
+        numbers: non-negative; others give other seeds.
+
+    Returns:
+        Three numbers from 0 to 2 ** 32 - 1.
+    """
     return [int(seed) for seed in np.random.SeedSequence(numbers).generate_state(3)]

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 from typing_extensions import override
 
-from solo_plugins.data.dali import NamingErrors
+from solo_plugins.data.dali import DaliLoader, Place
 from solo_plugins.data.datasets import (
     DATASETS,
     DatasetInfo,
@@ -26,20 +26,21 @@ from solo_plugins.data.datasets import (
     with_normalization,
 )
 from solo_plugins.data.digits import Digits
+from solo_plugins.data.encoded import EncodedFiles
 from solo_plugins.data.files import ImageFiles
 from solo_plugins.data.folder import FolderScan, scan_folder
 from solo_plugins.data.fraction import keep_fraction
 from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.data.notes import class_notes, normalization_note, size_note
 from solo_plugins.data.peers import end_peers
+from solo_plugins.data.pixels import Pixels
 from solo_plugins.data.steps import check_steps
-from solo_plugins.data.transforms import eval_transform
+from solo_plugins.data.transforms import dali_crops, eval_transform
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import (
     FullTransformPipeline,
     NCropAugmentation,
     build_transform_pipeline,
-    dali_train_loader,
     dataset_with_index,
     prepare_datasets,
 )
@@ -240,25 +241,44 @@ class PretrainDataModule(pl.LightningDataModule):
 
     @override
     def train_dataloader(self) -> Iterable:
-        cfg, trainer = self.cfg, self.trainer
-        rank, world_size = (
-            (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        )
+        cfg = self.cfg
+        rank, world_size = self._process
+        settings = {"seed": cfg.seed, "rank": rank, "world_size": world_size}
         if cfg.data.format == "dali":
-            local_rank = trainer.local_rank if trainer is not None else 0
-            cfg = cfg.copy()
-            cfg.augmentations = self._augmentations
-            paths, targets = self._train_files
-            place = {"rank": rank, "local_rank": local_rank, "world_size": world_size}
-            return NamingErrors(dali_train_loader(cfg, paths, targets, **place), paths)
+            crops = dali_crops(cfg, self._augmentations)
+            images = self.dali_images(train=True)
+            return DaliLoader(images, crops, cfg.optimizer.batch_size, self._place, **settings)
         return EpochSeededLoader(
-            self.train_set,
-            cfg.optimizer.batch_size,
-            num_workers=num_workers(cfg),
-            seed=cfg.seed,
-            rank=rank,
-            world_size=world_size,
+            self.train_set, cfg.optimizer.batch_size, num_workers=num_workers(cfg), **settings
         )
+
+    @property
+    def _process(self) -> tuple[int, int]:
+        """This process's number, and how many there are."""
+        trainer = self.trainer
+        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+    @property
+    def _place(self) -> Place:
+        """Where DALI runs: on the GPU that this process trains on, or on the CPU."""
+        threads = max(1, num_workers(self.cfg))
+        if self.cfg.dali.device == "cpu":
+            return Place("cpu", None, threads)
+        device = None if self.trainer is None else self.trainer.strategy.root_device.index
+        return Place("gpu", device or 0, threads)
+
+    def dali_images(self, *, train: bool) -> Pixels | EncodedFiles:
+        """Give the images that DALI is to augment, from memory if the data set lies there.
+
+        Args:
+            train: the training images, which alone there are here.
+
+        Raises:
+            ConfigurationError: for images in memory of several sizes.
+        """
+        if self.info.pixels is not None:
+            return Pixels(*self.info.pixels(self.train_set))
+        return EncodedFiles(*self._train_files, preload=self.cfg.data.preload)
 
     @override
     def val_dataloader(self) -> Iterable:
@@ -266,10 +286,9 @@ class PretrainDataModule(pl.LightningDataModule):
         if dataset is None:
             return []
         sampler: DistributedSampler | None = None
-        if self.trainer is not None and self.trainer.world_size > 1:
-            sampler = DistributedSampler(
-                dataset, self.trainer.world_size, self.trainer.global_rank, shuffle=False
-            )
+        rank, world_size = self._process
+        if world_size > 1:
+            sampler = DistributedSampler(dataset, world_size, rank, shuffle=False)
         return DataLoader(
             dataset,
             batch_size=self.cfg.optimizer.batch_size,

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from solo_plugins.data import LabelledDataModule
-from solo_plugins.data.module import num_workers
 from solo_plugins.evaluation.features import extract
 
 
@@ -31,7 +30,7 @@ class FeatureDataModule(LabelledDataModule):
     ) -> None:
         # Rows of a tensor are not worth a process.
         cfg = images.cfg.copy()
-        cfg.data.num_workers = 0
+        cfg.data.num_workers, cfg.data.format = 0, "image_folder"
         super().__init__(cfg, augment=False)
         self.images = images
         self.model, self.device = model.eval(), device
@@ -39,20 +38,15 @@ class FeatureDataModule(LabelledDataModule):
     @cached_property
     def train_set(self) -> Dataset:
         """The training set, of (features (F,), target)."""
-        return self._features(self.images.train_set)
+        return self._features(train=True)
 
     @cached_property
     def val_set(self) -> Dataset | None:
         """The validation set, of (features (F,), target)."""
-        images = self.images.val_set
-        return None if images is None else self._features(images)
+        return self._features(train=False) if self.images.validates else None
 
-    def _features(self, images: Dataset) -> TensorDataset:
-        loader = DataLoader(
-            images,
-            batch_size=self.cfg.optimizer.batch_size,
-            num_workers=num_workers(self.images.cfg),
-        )
+    def _features(self, *, train: bool) -> TensorDataset:
+        loader = self.images.every_image(train=train)
         self.model.to(self.device)
         found = extract(self.model, loader, ["backbone"], self.device)
         self.model.cpu()

@@ -13,11 +13,9 @@ from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.utils.data import DataLoader
 
 from solo_plugins.args.evaluation import parse_knn_cfg
 from solo_plugins.data import LabelledDataModule
-from solo_plugins.data.module import num_workers
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.features import describe_outputs, device_for, extract
 from solo_plugins.evaluation.network import build
@@ -87,13 +85,12 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     data.prepare_data()
     for note in data.notes:
         say(note)
-    train_set, val_set = data.train_set, data.val_set
     numbers = _possible(cfg.k, data.num_train_images)
     device = device_for(cfg.accelerator)
     say(f"Running on {device.type}.")
     model = in_memory_format(model, cfg).to(device)
     train, val = (
-        extract(model, _loader(dataset, cfg), names, device) for dataset in (train_set, val_set)
+        extract(model, data.every_image(train=train), names, device) for train in (True, False)
     )
     settings = KNNSettings(numbers, cfg.temperature, cfg.distance, cfg.max_distances)
     rows = [
@@ -188,15 +185,6 @@ def _possible(numbers: Sequence[int], num_images: int) -> list[int]:
 
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def _loader(dataset: Any, cfg: DictConfig) -> DataLoader:
-    return DataLoader(
-        dataset,
-        batch_size=cfg.batch_size,
-        num_workers=num_workers(cfg),
-        pin_memory=torch.cuda.is_available(),
-    )
 
 
 def _print(

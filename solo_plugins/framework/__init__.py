@@ -7,9 +7,9 @@ names, and what they share stands beside them.
 """
 
 __all__ = [
-    "DISTANCES", "FORMATS", "METHODS", "BaseMethod", "FullTransformPipeline", "LinearModel",
-    "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
-    "build_transform_pipeline", "dali_train_loader", "dataset_with_index", "hits",
+    "DALI_FIXED", "DISTANCES", "FORMATS", "METHODS", "BaseMethod", "FullTransformPipeline",
+    "LinearModel", "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
+    "build_transform_pipeline", "build_transform_pipeline_dali", "dataset_with_index", "hits",
     "known_backbones", "nearest_neighbours", "outputs", "prepare_datasets", "projector_name",
     "release", "simclr_loss", "size_settings", "vicreg_loss", "vote",
 ]  # fmt: skip
@@ -18,7 +18,7 @@ from solo_plugins.framework.release import import_solo, release
 
 # This stands before every other import, as the other modules of this room import `solo`.
 if import_solo() == "main":
-    from solo_plugins.framework.main.dali import dali_train_loader
+    from solo_plugins.framework.main.dali import DALI_FIXED, build_transform_pipeline_dali
     from solo_plugins.framework.main.data import (
         FORMATS,
         FullTransformPipeline,
@@ -31,7 +31,7 @@ if import_solo() == "main":
     from solo_plugins.framework.main.losses import simclr_loss, vicreg_loss
     from solo_plugins.framework.main.methods import BaseMethod, adapt_methods, known_backbones
 else:
-    from solo_plugins.framework.pypi.dali import dali_train_loader
+    from solo_plugins.framework.pypi.dali import DALI_FIXED, build_transform_pipeline_dali
     from solo_plugins.framework.pypi.data import (
         FORMATS,
         FullTransformPipeline,

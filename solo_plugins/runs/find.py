@@ -169,6 +169,8 @@ def compared(cfg: DictConfig) -> dict[str, Any]:
     plain.setdefault("sync_batchnorm", False)
     if "performance" in plain and "method" in plain:  # earlier commits did not know it
         plain["performance"].setdefault("compile", False)
+    if plain.get("data", {}).get("format") != "dali":
+        plain.pop("dali", None)  # nothing reads it
     for key in _NOT_COMPARED:
         block, _, name = key.rpartition(".")
         place = plain.get(block, {}) if block else plain

@@ -46,8 +46,8 @@ class LastCheckpoint(Checkpoint):
     networks have moved, and before the epoch's means are logged. This one writes between them, so
     that a run goes on exactly and its log is complete. A signal, or the end of ``max_time``, is a
     reason to write too, and then to stop, during validation as well: it is done anew when the run
-    goes on. Within an epoch, what its metrics have taken in is saved beside the weights. Data that
-    cannot go on within an epoch, DALI's, are written after epochs only.
+    goes on. Within an epoch, what its metrics have taken in is saved beside the weights. With data
+    that cannot go on within an epoch, checkpoints are written after epochs only.
 
     Args:
         folder: the run's folder.

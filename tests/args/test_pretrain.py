@@ -41,7 +41,7 @@ def _off() -> dict[str, float]:
         ({"knn_eval": {"distance_func": "l1"}}, r"`knn_eval.distance_func` to be one of"),
         ({"data.dataset": "mnist"}, r"`data.dataset` to be one of cifar10, .* got 'mnist'"),
         ({"data.format": "tfds"}, r"`data.format` to be one of .* got 'tfds'"),
-        ({"data.format": "dali"}, r"`data.dataset` to be one of imagenet, .* got 'digits'"),
+        ({"data.format": "dalli"}, r"`data.format` to be one of .* `dali`"),
         ({"data.fraction": 0.5}, r"`data.fraction` .* but got 0.5 for digits"),
         (
             {"data.dataset": "custom"},

@@ -2,7 +2,6 @@
 """Datasets, crops and loaders, DALI included."""
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from sklearn.datasets import load_digits
-from torchvision.datasets import CIFAR10, CIFAR100, STL10, CelebA
+from torchvision.datasets import CelebA
 
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import Digits, PretrainDataModule
@@ -138,6 +137,13 @@ class _Numbers(torch.utils.data.Dataset):
         return index, torch.rand(()).item()
 
 
+class _Processes(_Numbers):
+    """Gives the number of the process that loads."""
+
+    def __getitem__(self, index: int) -> int:
+        return os.getpid()
+
+
 def _epoch(epoch: int, **settings: Any) -> tuple[list[int], list[float]]:
     loader = EpochSeededLoader(_Numbers(), 4, **settings)
     loader.sampler.set_epoch(epoch)
@@ -153,6 +159,30 @@ def test_an_epoch_depends_on_seed_number_and_rank_only(num_workers: int) -> None
     assert _epoch(3, num_workers=num_workers) == first
     assert _epoch(4, num_workers=num_workers)[0] != first[0]
     assert _epoch(3, num_workers=num_workers, seed=1)[1] != first[1]
+
+
+def test_loading_processes_stay_from_epoch_to_epoch() -> None:
+    loader = EpochSeededLoader(_Processes(), 4, num_workers=2)
+    epochs = [torch.cat(list(loader)).unique().tolist() for _ in range(2)]
+    assert epochs[0] == epochs[1]
+    assert len(epochs[0]) == 2
+    assert os.getpid() not in epochs[0]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_epochs_repeat_whatever_was_loaded_before(num_workers: int) -> None:
+    loader = EpochSeededLoader(_Numbers(), 4, num_workers=num_workers)
+
+    def epoch(number: int, begin: int = 0, batches: int = 10) -> list[float]:
+        loader.sampler.set_epoch(number)
+        loader.load_state_dict({"position": begin})
+        return [value for _, (_, r) in zip(range(batches), loader) for value in r.tolist()]  # noqa: B905
+
+    wanted = [_epoch(number, num_workers=0)[1] for number in range(3)]
+    assert epoch(0) == wanted[0]
+    assert epoch(1, batches=2) == wanted[1][:8]  # and then the epoch is left
+    assert epoch(2, begin=3) == wanted[2][12:]
+    assert epoch(1) == wanted[1]
 
 
 def test_ranks_share_the_images_and_augment_differently() -> None:
@@ -217,40 +247,12 @@ def test_no_more_workers_than_cores(make_cfg: Make, methods: dict) -> None:
     assert loader.num_workers == len(os.sched_getaffinity(0))
 
 
-def _write_downloaded(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write a data set of 32 random images in torchvision's own format, without its checksums."""
-    kind = {"cifar10": CIFAR10, "cifar100": CIFAR100, "stl10": STL10}[name]
-    rng = np.random.default_rng(0)
-    folder = root / kind.base_folder
-    folder.mkdir(parents=True)
-    for attribute in ("train_list", "test_list"):
-        files = [[file, None] for file, _ in getattr(kind, attribute)]
-        monkeypatch.setattr(kind, attribute, files)
-    if name == "stl10":
-        for split in ("train", "test", "unlabeled"):
-            rng.integers(0, 256, (32, 3, 96, 96), dtype=np.uint8).tofile(folder / f"{split}_X.bin")
-            (np.arange(32, dtype=np.uint8) % 10 + 1).tofile(folder / f"{split}_y.bin")
-        (folder / "class_names.txt").write_text("\n".join("abcdefghij"))
-        (folder / "fold_indices.txt").write_text("0")
-        return
-    labels = {"cifar10": "labels", "cifar100": "fine_labels"}[name]
-    meta = {kind.meta["key"]: [str(i) for i in range(100)]}
-    entry = {
-        "data": rng.integers(0, 256, (32, 3072), dtype=np.uint8),
-        labels: list(range(10)) * 3 + [0, 1],
-    }
-    for file, _ in kind.train_list + kind.test_list:
-        (folder / file).write_bytes(pickle.dumps(entry))
-    (folder / kind.meta["filename"]).write_bytes(pickle.dumps(meta))
-    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": None})
-
-
 @pytest.mark.usefixtures("methods", "lightning_quiet")
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
 def test_torchvisions_data_sets_train_and_validate(
-    name: str, make_cfg: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, make_cfg: Make, tmp_path: Path, downloaded: Callable
 ) -> None:
-    _write_downloaded(name, tmp_path / "data", monkeypatch)
+    downloaded(name, tmp_path / "data")
     cfg = make_cfg(
         data={"dataset": name, "train_path": str(tmp_path / "data"), "num_workers": 0},
         max_epochs=1,

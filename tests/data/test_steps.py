@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader
 
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import PretrainDataModule
+from solo_plugins.data.dali import DaliLoader, Place
 from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.data.steps import check_steps
+from solo_plugins.data.transforms import dali_crops
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework import dali_train_loader
 from solo_plugins.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]
@@ -50,11 +51,10 @@ def test_steps_are_those_of_dali(num_processes: int, on_folder: Make, folder: Pa
     pytest.importorskip("nvidia.dali")
     cfg, _ = parse_cfg(on_folder(folder, format="dali"))
     module = PretrainDataModule(cfg)
-    cfg.augmentations = module._augmentations
-    scan = module.train_scan
-    place = {"rank": 0, "local_rank": 0, "world_size": num_processes}
-    loader: Any = dali_train_loader(cfg, scan.paths, scan.targets(), **place)
-    # of a shard of less than a batch it makes no loader at all
+    images = module.dali_images(train=True)
+    crops = dali_crops(cfg, module._augmentations)
+    loader = DaliLoader(images, crops, 8, Place("cpu"), world_size=num_processes)
+    assert len(list(loader)) == len(loader)
     assert _has_steps(24, num_processes, 8) == (len(loader) > 0)
     assert not _has_steps(24, 4, 8)
 

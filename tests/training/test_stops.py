@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from solo_plugins.data import Digits
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.report.read import Incomplete, read_run
 from solo_plugins.runs.folder import RunFolder
@@ -121,6 +122,34 @@ def test_a_signal_stops_between_two_steps_and_the_run_goes_on_exactly(
     assert all(torch.equal(value, got[name]) for name, value in wanted.items())
     assert _log(folder) == _log(whole.folder)  # means of epochs and the online kNN among them
     assert _state(folder)["status"] == "finished"
+
+
+@pytest.mark.parametrize("step", [3, 5], ids=["epoch", "mid"])
+@pytest.mark.parametrize("images", ["memory", "files"])
+def test_a_run_by_dali_goes_on_exactly(
+    images: str, step: int, make_cfg: Make, tmp_path: Path, killed_after: Callable
+) -> None:
+    pytest.importorskip("nvidia.dali")
+    data: dict[str, Any] = {"dataset": "digits", "num_workers": 1, "format": "dali"}
+    if images == "files":
+        data |= {"dataset": "custom", "train_path": str(tmp_path / "images")}
+        (tmp_path / "images" / "one").mkdir(parents=True)
+        for index in range(48):
+            image, _ = Digits(train=False)[index]
+            image.save(tmp_path / "images" / "one" / f"{index}.png")
+
+    def cfg(folder: str) -> DictConfig:
+        own = {"checkpoint__dir": str(tmp_path / folder), "checkpoint__every_n_steps": 1}
+        return make_cfg(data=data, **own, **_RESUMED)
+
+    whole = pretrain(cfg("whole"))
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain(cfg("stopped"), callbacks=[killed_after(step)])
+    (folder,) = (tmp_path / "stopped" / "rectified_lpjepa").iterdir()
+    assert pretrain(cfg("stopped")).folder == folder
+    wanted, got = _weights(whole.folder), _weights(folder)
+    assert all(torch.equal(value, got[name]) for name, value in wanted.items())
+    assert _steps(folder) == list(range(6))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -1,98 +1,81 @@
 # SPDX-License-Identifier: MIT
-"""The DALI pipelines of solo-learn's PyPI release, from main's configuration, on GPU and CPU."""
+"""The DALI transforms of solo-learn's PyPI release, by main's interface."""
 
-__all__ = ["dali_train_loader"]
+__all__ = ["DALI_FIXED", "build_transform_pipeline_dali"]
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
-from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework.dali_settings import dali_settings, reader_of
+# What this release's DALI transforms cannot vary: settings of an augmentation, and their value.
+DALI_FIXED: dict[str, Any] = {"equalization.prob": 0, "rrc.enabled": True}
 
 
-def dali_train_loader(
-    cfg: DictConfig,
-    paths: Sequence[str],
-    targets: Sequence[int],
-    *,
-    rank: int,
-    local_rank: int,
-    world_size: int,
-) -> Iterable:
-    """Build the training pipeline of one process over image files.
+class _Sometimes:
+    """One of the release's random operations, computed for those images alone that it changes.
+
+    The release computes an operation for every image and then multiplies both results by zero or
+    one, which takes most of its time. Main computes one of them, by DALI's conditionals; the
+    probabilities are the same.
 
     Args:
-        cfg: the configuration.
-        paths: the files, of all processes.
-        targets: their labels.
-        rank: the process's number among all.
-        local_rank: the process's number on its machine.
-        world_size: the number of processes.
+        operation: an object of the release with a ``mux``, which is replaced.
+        prob: the probability, above 0.
+    """
+
+    def __init__(self, operation: Any, prob: float) -> None:
+        operation.mux = _changed
+        self.operation, self.prob = operation, prob
+
+    def __call__(self, images: Any) -> Any:
+        """Change some of the images; DALI compiles the branches."""
+        from nvidia.dali import fn, types
+
+        changes = fn.random.coin_flip(probability=self.prob, dtype=types.DALIDataType.BOOL)
+        if changes:
+            # solarization gives integers of 32 bits
+            images = fn.cast(self.operation(images), dtype=types.DALIDataType.UINT8)
+        return images
+
+
+def build_transform_pipeline_dali(dataset: str, cfg: DictConfig, dali_device: str) -> Callable:
+    """Build one augmentation of the release's operations, with DALI's.
+
+    Args:
+        dataset: not used; main looks up the normalisation by it.
+        cfg: an entry of ``augmentations``, with ``mean`` and ``std``, whose settings agree with
+            `DALI_FIXED`.
+        dali_device: ``gpu`` or ``cpu``.
 
     Returns:
-        An iterator, with a length, of (indexes, crops, targets).
-
-    Raises:
-        ConfigurationError: if DALI is not installed, or for augmentations that the release's DALI
-            transforms lack.
+        A function, to be called where a pipeline with conditionals is defined, of images that
+        gives crops.
     """
-    place = {"rank": rank, "local_rank": local_rank, "world_size": world_size}
-    reading, iterating = dali_settings(cfg, **place)
-    from solo.methods.dali import PretrainWrapper  # which needs DALI
-    from solo.utils.dali_dataloader import CustomTransform
+    from solo.utils.dali_dataloader import CustomTransform  # which needs DALI
 
-    pipeline = _pipeline_class()(
-        cfg.data.train_path,
-        transforms=[
-            CustomTransform(device=cfg.dali.device, **_arguments(cfg, aug))
-            for aug in cfg.augmentations
-        ],
-        num_crops_per_aug=[aug.num_crops for aug in cfg.augmentations],
-        **reading,
-    )
-    pipeline.reader, conversion_map = reader_of(cfg, paths, targets, reading)
-    return PretrainWrapper(conversion_map=conversion_map, pipelines=pipeline, **iterating)
-
-
-def _pipeline_class() -> type:
-    """Give the release's pipeline no device where there is no CUDA, as DALI demands."""
-    from nvidia.dali.pipeline import Pipeline
-    from solo.utils.dali_dataloader import PretrainPipeline
-
-    class OnAnyMachine(Pipeline):
-        def __init__(self, batch_size: int, num_threads: int, device_id: int, seed: int) -> None:
-            device = device_id if torch.cuda.is_available() else None
-            super().__init__(batch_size, num_threads, device, seed)
-
-    # The release's class asks for a number, as it adds it to the seed.
-    class PipelineOnAnyMachine(PretrainPipeline, OnAnyMachine):
-        pass
-
-    return PipelineOnAnyMachine
-
-
-def _arguments(cfg: DictConfig, aug: DictConfig) -> dict[str, Any]:
-    if not aug.rrc.enabled or aug.equalization.prob:
-        raise ConfigurationError(
-            "Expected `augmentations` to have rrc.enabled and equalization.prob 0 with "
-            "`data.format: dali` and solo-learn 1.0.2 but got "
-            f"rrc.enabled {aug.rrc.enabled} and equalization.prob {aug.equalization.prob}."
-        )
-    jitter = aug.color_jitter
+    jitter = cfg.color_jitter
     strengths = ("brightness", "contrast", "saturation", "hue")
-    return {
+    transform = CustomTransform(
+        device=dali_device,
         **{name: jitter.get(name, 0.0) for name in strengths},
-        "color_jitter_prob": jitter.prob,
-        "gray_scale_prob": aug.grayscale.prob,
-        "horizontal_flip_prob": aug.horizontal_flip.prob,
-        "gaussian_prob": aug.gaussian_blur.prob,
-        "solarization_prob": aug.solarization.prob,
-        "min_scale": aug.rrc.crop_min_scale,
-        "max_scale": aug.rrc.crop_max_scale,
-        "crop_size": aug.crop_size,
-        "mean": list(aug.mean),
-        "std": list(aug.std),
-    }
+        horizontal_flip_prob=cfg.horizontal_flip.prob,
+        min_scale=cfg.rrc.crop_min_scale,
+        max_scale=cfg.rrc.crop_max_scale,
+        crop_size=cfg.crop_size,
+        mean=list(cfg.mean),
+        std=list(cfg.std),
+    )
+    for name in ("color_jitter", "grayscale", "gaussian_blur", "solarization"):
+        operation, prob = getattr(transform, f"random_{name}"), cfg[name].prob
+        sometimes = _Sometimes(operation, prob) if prob else _unchanged
+        setattr(transform, f"random_{name}", sometimes)
+    return transform
+
+
+def _changed(true_case: Any, false_case: Any) -> Any:
+    return true_case
+
+
+def _unchanged(images: Any) -> Any:
+    return images
