@@ -23,6 +23,7 @@ LAYERS = (
     ("registry",),
     ("training", "report"),
     ("evaluation",),
+    ("inference",),
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 FRAMEWORKS = {"lightning", "pytorch_lightning", "solo", "omegaconf", "hydra", "timm"}

@@ -9,7 +9,7 @@ names, and what they share stands beside them.
 __all__ = [
     "DISTANCES", "FORMATS", "METHODS", "BaseMethod", "FullTransformPipeline", "LinearModel",
     "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
-    "build_transform_pipeline", "dali_train_loader", "dataset_with_index", "hits",
+    "build_transform_pipeline", "dali_train_loader", "dataset_with_index", "has_projector", "hits",
     "known_backbones", "nearest_neighbours", "outputs", "prepare_datasets", "projector_name",
     "release", "simclr_loss", "size_settings", "vicreg_loss", "vote",
 ]  # fmt: skip
@@ -55,6 +55,6 @@ from solo_plugins.framework.neighbours import (
     nearest_neighbours,
     vote,
 )
-from solo_plugins.framework.outputs import outputs, projector_name
+from solo_plugins.framework.outputs import has_projector, outputs, projector_name
 
 METHODS: dict[str, type] = _METHODS
