@@ -24,6 +24,7 @@ LAYERS = (
     ("training", "report"),
     ("evaluation",),
     ("inference",),
+    ("__main__",),
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 FRAMEWORKS = {"lightning", "pytorch_lightning", "solo", "omegaconf", "hydra", "timm"}

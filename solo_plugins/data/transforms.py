@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The transforms of single labelled images, to train classifiers on and to validate on."""
 
-__all__ = ["eval_transform", "train_transform"]
+__all__ = ["INTERPOLATION", "eval_transform", "resized_side", "train_transform"]
 
 from collections.abc import Callable
 
@@ -30,12 +30,23 @@ def eval_transform(cfg: DictConfig) -> Callable:
     augmentation = with_normalization(dataset, cfg.augmentations[0])
     size = augmentation.crop_size
     if DATASETS[dataset].image_folder:
-        # 256 for 224, the usual ratio
-        steps = [T.Resize(round(size * 256 / 224), INTERPOLATION), T.CenterCrop(size)]
+        steps = [T.Resize(resized_side(size), INTERPOLATION), T.CenterCrop(size)]
     else:
         steps = [T.Resize((size, size), INTERPOLATION)]
     normalize = T.Normalize(list(augmentation.mean), list(augmentation.std))
     return T.Compose([*steps, T.ToTensor(), normalize])
+
+
+def resized_side(size: int) -> int:
+    """Say how large validation images from folders are before their centre is cut out.
+
+    Args:
+        size: the crop's height and width, in pixels.
+
+    Returns:
+        The length of the shorter side: 256 for 224, the usual ratio.
+    """
+    return round(size * 256 / 224)
 
 
 def train_transform(cfg: DictConfig) -> Callable:
