@@ -43,9 +43,9 @@ retest: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 	@touch $(PASSED)
 
-# Kills at every write, random kills, full disks: half an hour on 2 cores.
+# Kills at every write, random kills, full disks, 200,000 images: half an hour on 2 cores.
 torture: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m torture tests/torture
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m torture tests
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

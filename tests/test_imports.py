@@ -21,7 +21,7 @@ LAYERS = (
     ("args",),
     ("methods",),
     ("registry",),
-    ("training", "report"),
+    ("training", "report", "codes"),
     ("evaluation",),
     ("inference",),
     ("__main__",),
