@@ -43,7 +43,7 @@ retest: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 	@touch $(PASSED)
 
-# Kills at every write, random kills, full disks, benchmarks at toy size: an hour on 2 cores.
+# Kills at every write, random kills, full disks, 200,000 images, benchmarks at toy size: an hour.
 torture: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m torture tests
 

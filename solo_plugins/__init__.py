@@ -27,6 +27,7 @@ _ROOMS = {
     "metrics": (
         "OutputDiagnostics", "all_zero_rows", "dead_outputs", "l0_sparsity", "l1_sparsity",
     ),
+    "inference": ("Encoder", "load"),
     "methods.rectified_lpjepa": ("Criterion", "RectifiedLpJEPASettings"),
 }  # fmt: skip
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -2,16 +2,23 @@
 """The processes that train together, and operations over all of them."""
 
 __all__ = [
+    "first_says",
     "gather",
     "gather_objects",
     "gather_rows",
     "max_over_processes",
     "mean_over_processes",
     "rank",
+    "started_by_torchrun",
     "sum_over_processes",
+    "wait_for_all",
     "world_size",
 ]
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -28,6 +35,45 @@ def rank() -> int:
 def world_size() -> int:
     """Return the number of processes, 1 without `torch.distributed`."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+@contextmanager
+def started_by_torchrun() -> Iterator[None]:
+    """Join the processes that torchrun has started, on CPUs and GPUs; alone there is nothing to do.
+
+    Yields:
+        None.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    # Processes may wait for the slowest one as long as all of its work takes.
+    dist.init_process_group("gloo", timeout=timedelta(days=7))
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def first_says(value: Any) -> Any:
+    """Tell all processes what the first one has.
+
+    Args:
+        value: anything that pickle takes; only the first process's counts.
+
+    Returns:
+        The first process's value.
+    """
+    values = [value]
+    if world_size() > 1:
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
+def wait_for_all() -> None:
+    """Return when all processes have come here."""
+    if world_size() > 1:
+        dist.barrier()
 
 
 def gather(views: Tensor) -> Tensor:

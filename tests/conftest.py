@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -103,17 +104,60 @@ def make_cfg(cfg_below: Callable[..., DictConfig], tmp_path: Path) -> Callable[.
     return partial(cfg_below, tmp_path)
 
 
-@pytest.fixture
-def methods() -> Iterator[dict[str, type]]:
-    """Yield solo-learn's table with the plugin registered, and put the table back."""
+@contextmanager
+def _registered() -> Iterator[dict[str, type]]:
     from solo_plugins import register
     from solo_plugins.framework import METHODS
 
     before = dict(METHODS)
     register()
-    yield METHODS
-    METHODS.clear()
-    METHODS.update(before)
+    try:
+        yield METHODS
+    finally:
+        METHODS.clear()
+        METHODS.update(before)
+
+
+@pytest.fixture(scope="session")
+def registered() -> Callable:
+    """Return a context in which the plugin is registered, for fixtures of a session."""
+    return _registered
+
+
+@pytest.fixture
+def methods() -> Iterator[dict[str, type]]:
+    """Yield solo-learn's table with the plugin registered, and put the table back."""
+    with _registered() as table:
+        yield table
+
+
+@pytest.fixture(scope="session")
+def run_below(cfg_below: Callable[..., DictConfig], augmentation: Callable) -> Callable[..., Path]:
+    """Return a function that leaves a run's folder as ``main_pretrain.py`` does, below a folder."""
+
+    def make(
+        folder: Path, method: str = "rectified_lpjepa", name: str = "run", **changes: Any
+    ) -> Path:
+        from solo_plugins.args.pretrain import parse_cfg
+
+        changes = {"backbone": BACKBONE, "augmentations": [augmentation(crop_size=16)], **changes}
+        run = folder / "runs" / method / name
+        run.mkdir(parents=True)
+        with _registered() as table:
+            cfg, _ = parse_cfg(cfg_below(folder, method, **changes))
+            torch.manual_seed(0)
+            model = table[cfg.method](cfg.copy())
+        torch.save({"state_dict": model.state_dict()}, run / "last.ckpt")
+        OmegaConf.save(cfg, run / "config.yaml")
+        return run
+
+    return make
+
+
+@pytest.fixture
+def make_run(run_below: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that leaves a run's folder as ``main_pretrain.py`` does."""
+    return partial(run_below, tmp_path)
 
 
 class Program:

@@ -21,8 +21,10 @@ LAYERS = (
     ("args",),
     ("methods",),
     ("registry",),
-    ("training", "report"),
+    ("training", "report", "codes"),
     ("evaluation",),
+    ("inference",),
+    ("__main__",),
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 FRAMEWORKS = {"lightning", "pytorch_lightning", "solo", "omegaconf", "hydra", "timm"}

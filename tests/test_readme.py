@@ -5,9 +5,11 @@ import dataclasses
 import doctest
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 
@@ -20,8 +22,22 @@ def text(root: Path) -> str:
     return (root / "README.md").read_text()
 
 
-def test_python_in_the_readme_runs(root: Path) -> None:
-    done = doctest.testfile(str(root / "README.md"), module_relative=False)
+def test_python_in_the_readme_runs(
+    root: Path,
+    run_below: Callable,
+    registered: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = [tmp_path / "own.png"]
+    Image.new("RGB", (40, 30)).save(paths[0])
+    run_below(tmp_path, name="RUN")
+    (tmp_path / "runs").rename(tmp_path / "trained_models")
+    monkeypatch.chdir(tmp_path)
+    with registered():
+        done = doctest.testfile(
+            str(root / "README.md"), module_relative=False, globs={"Image": Image, "paths": paths}
+        )
     assert done.attempted > 5
     assert done.failed == 0
 

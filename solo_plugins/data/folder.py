@@ -126,6 +126,7 @@ def scan_folder(
     labelled: bool,
     key: str = "data.train_path",
     fingerprint: str | None = None,
+    damaged: bool = False,
 ) -> FolderScan:
     """List a folder's images and look at the beginning and the end of each.
 
@@ -138,6 +139,8 @@ def scan_folder(
         key: the setting that names the folder, for errors.
         fingerprint: that of an earlier scan in this process; if it is the last one of the folder,
             it is not made again.
+        damaged: whether files that cannot be read are listed too, to be found out by who reads
+            them.
 
     Returns:
         The scan.
@@ -151,17 +154,18 @@ def scan_folder(
     if kept is not None and kept.fingerprint == fingerprint:
         return kept
     try:
-        scan = _scan(root, key, labelled=labelled)
+        scan = _scan(root, key, labelled=labelled, damaged=damaged)
     except OSError as error:
         raise ConfigurationError(
             f"Expected `{key}` to be a folder that can be read but got {error.filename!r}: "
             f"{error.strerror}."
         ) from error
-    _KEPT[(str(root), labelled)] = scan
+    if not damaged:
+        _KEPT[(str(root), labelled)] = scan
     return scan
 
 
-def _scan(root: Path, key: str, *, labelled: bool) -> FolderScan:
+def _scan(root: Path, key: str, *, labelled: bool, damaged: bool) -> FolderScan:
     folders, images, passed = _list(str(root))
     if labelled:
         _check_class_folders(root, key, folders, images)
@@ -192,7 +196,7 @@ def _scan(root: Path, key: str, *, labelled: bool) -> FolderScan:
         tuple(folders),
         tuple(map(len, found)),
         names,
-        _check_files(root, key, names),
+        _check_files(root, key, names, allowed=damaged),
         len(passed),
         f"{root}/{passed[0]}" if passed else "",
     )
@@ -258,7 +262,7 @@ def _walk(
         yield from _walk(f"{folder}/{name}", f"{prefix}/{name}", above | {here})
 
 
-def _check_files(root: Path, key: str, names: tuple[str, ...]) -> tuple[int, ...]:
+def _check_files(root: Path, key: str, names: tuple[str, ...], *, allowed: bool) -> tuple[int, ...]:
     """Look at all files: 20 microseconds each, in threads on a disk that takes longer to answer."""
 
     def look(first: int) -> tuple[list[int], list[str]]:
@@ -267,7 +271,7 @@ def _check_files(root: Path, key: str, names: tuple[str, ...]) -> tuple[int, ...
             path = f"{root}/{name}"
             size, whole = looks_whole(path)
             sizes.append(size)
-            if not whole and (problem := _problem(path, size)):
+            if not whole and not allowed and (problem := _problem(path, size)):
                 damaged.append(problem)
         return sizes, damaged
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Decoding an image file: any mode that PIL knows ends as RGB of 8 bits, or as an error by name."""
 
-__all__ = ["DAMAGED", "image_size", "read_image"]
+__all__ = ["DAMAGED", "as_rgb", "image_size", "read_image"]
 
 import struct
 import zlib
@@ -21,10 +21,7 @@ DAMAGED = (
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
-    """Decode an image file as DALI does.
-
-    Greyscale of 16 bits is scaled to 8 bits, value / 257 rounded. Transparency is dropped, and an
-    image is turned as its EXIF data say.
+    """Decode an image file as DALI does, see :func:`as_rgb`.
 
     Args:
         path: the file.
@@ -40,9 +37,31 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
     try:
         with Image.open(path if content is None else BytesIO(content)) as image:
             image.load()
-            return _upright(_rgb(image), image)
+            return as_rgb(image)
     except DAMAGED as error:
         raise _named(path, error) from error
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image of any mode into an upright one of three channels.
+
+    Greyscale of 16 bits is scaled to 8 bits, value / 257 rounded. Transparency is dropped, and an
+    image is turned as its EXIF data say.
+
+    Args:
+        image: what PIL has opened.
+
+    Returns:
+        An RGB image of 8 bits.
+
+    Raises:
+        ValueError: if it has values of more than 16 bits.
+
+    Example:
+        >>> as_rgb(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
+        (255, 255, 255)
+    """
+    return _upright(_rgb(image), image)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

@@ -2,10 +2,12 @@
 """The transforms of single labelled images, by PIL and by DALI, and the crops that DALI gives."""
 
 __all__ = [
+    "INTERPOLATION",
     "dali_crops",
     "dali_eval_transform",
     "dali_train_transform",
     "eval_transform",
+    "resized_side",
     "train_transform",
 ]
 
@@ -43,11 +45,23 @@ def eval_transform(cfg: DictConfig) -> Callable:
     augmentation = with_normalization(dataset, cfg.augmentations[0])
     size = augmentation.crop_size
     if DATASETS[dataset].image_folder:
-        steps = [T.Resize(_before_center_crop(size), INTERPOLATION), T.CenterCrop(size)]
+        steps = [T.Resize(resized_side(size), INTERPOLATION), T.CenterCrop(size)]
     else:
         steps = [T.Resize((size, size), INTERPOLATION)]
     normalize = T.Normalize(list(augmentation.mean), list(augmentation.std))
     return T.Compose([*steps, T.ToTensor(), normalize])
+
+
+def resized_side(size: int) -> int:
+    """Say how large validation images from folders are before their centre is cut out.
+
+    Args:
+        size: the crop's height and width, in pixels.
+
+    Returns:
+        The length of the shorter side: 256 for 224, the usual ratio.
+    """
+    return round(size * 256 / 224)
 
 
 def train_transform(cfg: DictConfig) -> Callable:
@@ -169,10 +183,5 @@ def _evaluation(cfg: DictConfig) -> Callable:
 def _resizing(dataset: str, size: int) -> dict[str, Any]:
     """Return DALI's settings that resize as :func:`eval_transform` does."""
     if DATASETS[dataset].image_folder:
-        return {"resize_shorter": _before_center_crop(size)}
+        return {"resize_shorter": resized_side(size)}
     return {"size": (size, size)}
-
-
-def _before_center_crop(size: int) -> int:
-    """Return the shorter side that is cropped to `size`: 256 for 224, the usual ratio."""
-    return round(size * 256 / 224)

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Features of a whole data set, each image going through the network once."""
 
-__all__ = ["Features", "describe_outputs", "device_for", "extract"]
+__all__ = ["Features", "describe_outputs", "device_for", "extract", "stream"]
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_plugins.distributions import Quantiles
 from solo_plugins.errors import ConfigurationError
@@ -47,7 +46,7 @@ def device_for(accelerator: str) -> torch.device:
 
 @torch.inference_mode()
 def extract(
-    model: LightningModule, loader: Iterable, names: Sequence[str], device: torch.device
+    model: nn.Module, loader: Iterable, names: Sequence[str], device: torch.device
 ) -> Features:
     """Send every image through the network once.
 
@@ -65,24 +64,46 @@ def extract(
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     targets = []
+    for batch, labels in stream(model, loader, names, device):
+        for name in names:
+            parts[name].append(batch[name])
+        targets.append(labels)
+    return Features({name: torch.cat(part) for name, part in parts.items()}, torch.cat(targets))
+
+
+@torch.inference_mode()
+def stream(
+    model: nn.Module, loader: Iterable, names: Sequence[str], device: torch.device
+) -> Iterator[tuple[dict[str, Tensor], Any]]:
+    """Send every image through the network once, and keep nothing.
+
+    Args:
+        model: what has a ``backbone`` and a projector, in evaluation mode and on `device`.
+        loader: pairs of images (N, C, H, W) and anything.
+        names: ``backbone``, ``projector`` or both.
+        device: where the network is.
+
+    Yields:
+        Features (N, D) in float32 on the CPU by name, and what came with the images.
+
+    Raises:
+        ConfigurationError: if a feature is not finite.
+    """
     backbone: Any = model.backbone
-    for images, labels in loader:
+    for images, others in loader:
         feats = backbone(images.to(device, non_blocking=True))
         batch = {"backbone": feats}
         if "projector" in names:
             batch["projector"] = outputs(model, feats)
-        for name in names:
-            parts[name].append(batch[name].float().cpu())
-        targets.append(labels)
-    by_name = {name: torch.cat(part) for name, part in parts.items()}
-    for name, features in by_name.items():
-        if not features.isfinite().all():
-            bad = int((~features.isfinite()).any(dim=1).sum())
-            raise ConfigurationError(
-                f"Expected the checkpoint's {name} features to be finite but {bad} of "
-                f"{len(features)} images have NaN or infinite ones: its training diverged."
-            )
-    return Features(by_name, torch.cat(targets))
+        found = {name: batch[name].float().cpu() for name in names}
+        for name, features in found.items():
+            if not features.isfinite().all():
+                bad = int((~features.isfinite()).any(dim=1).sum())
+                raise ConfigurationError(
+                    f"Expected the checkpoint's {name} features to be finite but {bad} of "
+                    f"{len(features)} images have NaN or infinite ones: its training diverged."
+                )
+        yield found, others
 
 
 def describe_outputs(

@@ -21,6 +21,7 @@ from solo_plugins.evaluation.features import describe_outputs, device_for, extra
 from solo_plugins.evaluation.network import build
 from solo_plugins.evaluation.results import described_data, result_path
 from solo_plugins.framework import hits, nearest_neighbours, vote
+from solo_plugins.metrics import EffectiveRank
 from solo_plugins.registry import register
 from solo_plugins.runs.provenance import commit
 from solo_plugins.training.trainer import in_memory_format, say
@@ -71,7 +72,8 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
         cfg: the configuration as composed by hydra.
 
     Returns:
-        What was written: ``results`` and, of the projector, ``outputs``.
+        What was written: ``results``, of the backbone ``features`` and of the projector
+        ``outputs``.
 
     Raises:
         ConfigurationError: if the configuration cannot work; nothing is written then.
@@ -104,6 +106,11 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
         )
     ]
     result: dict[str, Any] = {"results": [row._asdict() for row in rows]}
+    if "backbone" in names:
+        features = val.by_name["backbone"]
+        rank = EffectiveRank(features.size(1))
+        rank.update(features)
+        result["features"] = {"dim": features.size(1), "effective_rank": rank.compute().item()}
     if "projector" in names:
         target = (getattr(model, name, None) for name in ("target_l0", "target"))
         result["outputs"] = describe_outputs(val.by_name["projector"], *target)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from solo_plugins.args.schema import DEFAULTS
 from solo_plugins.errors import ConfigurationError, one_of
-from solo_plugins.framework import METHODS, known_backbones, projector_name
+from solo_plugins.framework import METHODS, has_projector, known_backbones, projector_name
 from solo_plugins.runs.checkpoints import check_weights, load_checkpoint
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained
@@ -35,7 +35,7 @@ _UNUSED = {
 }
 
 
-def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool) -> LightningModule:
+def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool | None) -> LightningModule:
     """Build the pretrained network and load its weights, all of them or none.
 
     Classifiers, predictors and momentum networks are not loaded: without the projector it is
@@ -45,7 +45,7 @@ def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool) -> Lightn
         pretrained: the checkpoint.
         cfg: the evaluation's configuration; its ``backbone`` and ``data`` count if the checkpoint
             has no configuration.
-        projector: whether the projector is needed.
+        projector: whether the projector is needed; None takes it if the method has one.
 
     Returns:
         The method in evaluation mode, or solo-learn's base method if only the backbone is needed.
@@ -54,18 +54,19 @@ def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool) -> Lightn
         ConfigurationError: if the weights do not fit, or there is no projector to be had.
     """
     settings = _settings(pretrained, cfg)
-    if projector and pretrained.cfg is None:
+    if projector is not False and pretrained.cfg is None:
         raise ConfigurationError(
             f"Expected a {RunFolder.CONFIGS} beside the checkpoint, which the projector's "
             f"widths stand in, but {str(pretrained.folder)!r} has none; its backbone can be "
             "evaluated by `features: backbone`."
         )
-    if projector and settings.method not in METHODS:
+    if projector is not False and settings.method not in METHODS:
         raise one_of(f"method (in {pretrained.source})", settings.method, sorted(METHODS))
     # The base method's backbone is the same: its factory is told the method's name.
-    model: LightningModule = METHODS[settings.method if projector else "base"](settings)
+    name = "base" if projector is False else settings.method
+    model: LightningModule = METHODS[name](settings)
     parts = ["backbone"]
-    if projector:
+    if projector or (projector is None and has_projector(model)):
         parts.append(projector_name(model))
     weights = _main_names(load_checkpoint(pretrained.checkpoint)["state_dict"])
     own = {

@@ -9,7 +9,8 @@ names, and what they share stands beside them.
 __all__ = [
     "DALI_FIXED", "DISTANCES", "FORMATS", "METHODS", "BaseMethod", "FullTransformPipeline",
     "LinearModel", "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
-    "build_transform_pipeline", "build_transform_pipeline_dali", "dataset_with_index", "hits",
+    "build_transform_pipeline", "build_transform_pipeline_dali", "dataset_with_index",
+    "has_projector", "hits",
     "known_backbones", "nearest_neighbours", "outputs", "prepare_datasets", "projector_name",
     "release", "simclr_loss", "size_settings", "vicreg_loss", "vote",
 ]  # fmt: skip
@@ -55,6 +56,6 @@ from solo_plugins.framework.neighbours import (
     nearest_neighbours,
     vote,
 )
-from solo_plugins.framework.outputs import outputs, projector_name
+from solo_plugins.framework.outputs import has_projector, outputs, projector_name
 
 METHODS: dict[str, type] = _METHODS

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The projector of any method, by one name on both releases."""
 
-__all__ = ["outputs", "projector_name"]
+__all__ = ["has_projector", "outputs", "projector_name"]
 
 from torch import Tensor, nn
 
@@ -9,6 +9,18 @@ from solo_plugins.errors import ConfigurationError
 
 # DINO's is its head.
 _NAMES = ("projector", "head")
+
+
+def has_projector(model: nn.Module) -> bool:
+    """Tell whether a method has a projector.
+
+    Args:
+        model: the method.
+
+    Returns:
+        False for masked autoencoders.
+    """
+    return any(isinstance(getattr(model, name, None), nn.Module) for name in _NAMES)
 
 
 def projector_name(model: nn.Module) -> str:

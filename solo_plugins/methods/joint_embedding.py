@@ -18,11 +18,13 @@ from solo_plugins.distributions import Quantiles
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import BaseMethod, accuracy_at_k
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
-from solo_plugins.metrics import OutputDiagnostics, l0_sparsity, l1_sparsity
+from solo_plugins.metrics import EffectiveRank, OutputDiagnostics, l0_sparsity, l1_sparsity
 from solo_plugins.runs.description import Description
 
 # The reference implementation's log keys, behind `train_` or `val_`; others keep their names.
 _LOGGED = {"l0": "l0_sparsity_metric", "l1": "l1_sparsity_metric"}
+
+_BACKBONE_RANK = "val_backbone_effective_rank"
 
 
 class JointEmbedding(BaseMethod):
@@ -55,6 +57,7 @@ class JointEmbedding(BaseMethod):
         )
         self.train_diagnostics = OutputDiagnostics(settings.proj_output_dim)
         self.val_diagnostics = OutputDiagnostics(settings.proj_output_dim)
+        self.val_backbone_rank = EffectiveRank(self.features_dim)
         self.no_labels = bool(OmegaConf.select(self.cfg, "data.no_labels", default=False))
         if self.no_labels:
             for classifier in filter(None, (self.classifier, self.projector_classifier)):
@@ -194,14 +197,19 @@ class JointEmbedding(BaseMethod):
         """Reset the diagnostics, in case the last validation was interrupted."""
         super().on_validation_epoch_start()
         self.val_diagnostics.reset()
+        self.val_backbone_rank.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Average and log the validation's metrics and its diagnostics."""
         super().on_validation_epoch_end()
         self._log_diagnostics(self.val_diagnostics, "val")
+        if self.val_backbone_rank.update_count:
+            self.log(_BACKBONE_RANK, self.val_backbone_rank.compute(), sync_dist=True)
+            self.val_backbone_rank.reset()
 
     def _log_validation(self, out: dict[str, Any]) -> None:
         self.val_diagnostics.update(out["z"])
+        self.val_backbone_rank.update(out["feats"])
         metrics = {f"val_{name}": out[name] for name in out if name.startswith("proj_")}
         self.log_dict(metrics, batch_size=len(out["z"]), sync_dist=True)
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from solo_plugins.distributions import Quantiles
+from solo_plugins.metrics.row_sample import RowSample
 from solo_plugins.metrics.sample_statistics import (
     effective_rank,
     marginal_distance,
@@ -18,19 +17,12 @@ from solo_plugins.metrics.sample_statistics import (
 )
 from solo_plugins.metrics.sparsity import l1_by_row
 
-# 2^32 over the golden ratio: the multiples of it, modulo 2^32, are spread evenly from the first on
-# and in step with no period that data may have (Knuth, The Art of Computer Programming 3, 6.4).
-_GOLDEN, _KEYS = 2654435769, 2**32
 
-
-class OutputDiagnostics(Metric):
+class OutputDiagnostics(RowSample):
     r"""Diagnostics of outputs, accumulated over batches and processes.
 
     Shares are counted over all rows seen. What needs the rows side by side is computed on a sample
-    of at most ``sample_size``: the rows whose number i on their process, counted from 0, has the
-    smallest keys :math:`i \cdot 2654435769 \bmod 2^{32}`. That is a choice without chance, the same
-    for any size of batches, and spread evenly over data that lie by class or in turns. Memory is
-    bounded by ``sample_size`` rows on each process, whose samples are thinned out in the same way.
+    of at most ``sample_size``, see :class:`~solo_plugins.metrics.row_sample.RowSample`.
 
     Args:
         num_outputs: D, positive.
@@ -52,16 +44,9 @@ class OutputDiagnostics(Metric):
         (0.375, 0.5, 0.25, 0.5)
     """
 
-    is_differentiable = False
-    higher_is_better = None
-    full_state_update = False
-
-    num_rows: Tensor
     num_zero_rows: Tensor
     num_active: Tensor
     l1_sum: Tensor
-    sample: list[Tensor]
-    keys: list[Tensor]
 
     def __init__(
         self,
@@ -71,21 +56,13 @@ class OutputDiagnostics(Metric):
         sample_size: int = 1024,
         **kwargs: Any,
     ) -> None:
-        for name, size in (("num_outputs", num_outputs), ("sample_size", sample_size)):
-            if size < 1:
-                raise ValueError(f"Expected `{name}` to be positive but got {size}.")
         # Not cached: the target may be another one the next time.
-        super().__init__(compute_with_cache=False, **kwargs)
-        self.num_outputs = num_outputs
+        super().__init__(num_outputs, sample_size=sample_size, compute_with_cache=False, **kwargs)
         self.target = target
-        self.sample_size = sample_size
         zero = torch.zeros((), dtype=torch.int64)
-        self.add_state("num_rows", zero, dist_reduce_fx="sum")
-        self.add_state("num_zero_rows", zero.clone(), dist_reduce_fx="sum")
+        self.add_state("num_zero_rows", zero, dist_reduce_fx="sum")
         self.add_state("num_active", zero.new_zeros(num_outputs), dist_reduce_fx="sum")
         self.add_state("l1_sum", zero.double(), dist_reduce_fx="sum")
-        self.add_state("sample", [], dist_reduce_fx="cat")
-        self.add_state("keys", [], dist_reduce_fx="cat")
 
     def update(self, z: Tensor) -> None:
         """Count a batch.
@@ -96,19 +73,10 @@ class OutputDiagnostics(Metric):
         Raises:
             ValueError: if `z` is of another shape.
         """
-        if z.ndim != 2 or z.size(1) != self.num_outputs:
-            raise ValueError(
-                f"Expected `z` to be of shape (N, {self.num_outputs}) but got {tuple(z.shape)}."
-            )
+        super().update(z)
         z = z.detach()
-        number = self.num_rows + torch.arange(len(z), device=z.device)
-        rows, keys = _smallest(z.float(), number * _GOLDEN % _KEYS, self.sample_size)
-        rows, keys = torch.cat([*self.sample, rows]), torch.cat([*self.keys, keys])
-        rows, keys = _smallest(rows, keys, self.sample_size)
-        self.sample, self.keys = [rows], [keys]
         active = z != 0
         zero_rows = ~active.any(dim=1)
-        self.num_rows = self.num_rows + len(z)
         self.num_zero_rows = self.num_zero_rows + zero_rows.sum()
         self.num_active = self.num_active + active.sum(dim=0)
         l1 = torch.where(zero_rows, 0.0, l1_by_row(z)).double().sum()
@@ -143,7 +111,7 @@ class OutputDiagnostics(Metric):
         return values | self._of_sample()
 
     def _of_sample(self) -> dict[str, Tensor]:
-        sample, _ = _smallest(dim_zero_cat(self.sample), dim_zero_cat(self.keys), self.sample_size)
+        sample = self.joined_sample()
         names = ["effective_rank", "marginal_distance", "nhsic"]
         if self.target is None:
             names.remove("marginal_distance")
@@ -153,10 +121,3 @@ class OutputDiagnostics(Metric):
         if self.target is not None:
             values["marginal_distance"] = marginal_distance(sample, self.target)
         return {name: values[name] for name in names}
-
-
-def _smallest(rows: Tensor, keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the `count` rows of the smallest keys, and these, in ascending order."""
-    # Stable: rows of different processes may have the same key.
-    order = keys.argsort(stable=True)[:count]
-    return rows[order], keys[order]

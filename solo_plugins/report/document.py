@@ -31,10 +31,11 @@ Accuracies in percent on the validation images: a linear probe on frozen feature
 outputs that are not zero, an all-zero row is an image without an active output, l1 the mean of
 (|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are zero and always-on ones non-zero for
 every image. Of a sample of the images: the effective rank, exp of the entropy of the normalised
-singular values; marginal W2, the outputs' mean 2-Wasserstein distance to the target; nHSIC, the
-mean dependence of two outputs, near 0 if they are independent and 1 if they are copies. Over seeds:
-mean ± sample standard deviation. *cached*: a probe on features of images that
-were not augmented; *online*: measured during training, with the run's own settings;
+singular values, of outputs and of backbone features (RankMe, less the mean); marginal W2, the
+outputs' mean 2-Wasserstein distance to the target; nHSIC, the mean dependence of two
+outputs, near 0 if they are independent and 1 if they are copies. Over seeds: mean ± sample
+standard deviation. *cached*: a probe on features of images that were not augmented; *online*:
+measured during training, with the run's own settings;
 *n*: fewer seeds than the row has; *not run*: no such measurement was found; *none*: the method has
 no target, or a dense one as LpJEPA and LeJEPA; *calibrated*: thresholds hold the outputs at the
 target's active fraction (`threshold_rate`).

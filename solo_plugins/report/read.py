@@ -32,6 +32,7 @@ _OUTPUTS = {
     "always_on_outputs": "val_always_on_outputs",
     "all_zero_rows": "val_all_zero_rows",
     "effective_rank": "val_effective_rank",
+    "backbone_rank": "val_backbone_effective_rank",
     "marginal_distance": "val_marginal_distance",
     "nhsic": "val_nhsic",
 }
@@ -225,8 +226,9 @@ def _add_knn(run: RunRecord, content: dict[str, Any]) -> None:
     for result in content["results"]:
         if all(result[key] == value for key, value in KNN.items()):
             _take(run, {f"knn_{result['features']}": result["acc1"]})
-    outputs = content.get("outputs") or {}
+    outputs, features = content.get("outputs") or {}, content.get("features") or {}
     _take(run, _known(outputs, {column: column for column in _OUTPUTS}))
+    _take(run, _known(features, {"backbone_rank": "effective_rank"}))
     histogram = outputs.get("histogram")
     if histogram is not None:
         edges, counts = ([float(x) for x in histogram[key]] for key in ("edges", "counts"))

@@ -26,6 +26,7 @@ _NUMBERS = {
     "always-on": ("always_on_outputs", 3),
     "all-zero rows": ("all_zero_rows", 3),
     "effective rank": ("effective_rank", 1),
+    "backbone rank": ("backbone_rank", 1),
     "marginal W2": ("marginal_distance", 3),
     "nHSIC": ("nhsic", 3),
 }

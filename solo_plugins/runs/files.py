@@ -2,15 +2,16 @@
 """Writing files whole or not at all, and reading them without trust in what they hold."""
 
 __all__ = [
-    "RunFileError", "clean", "parse_json", "parse_yaml", "read_text", "write_bytes", "write_json",
-    "write_text",
+    "RunFileError", "clean", "parse_json", "parse_yaml", "read_text", "whole_folder", "write_bytes",
+    "write_json", "write_text",
 ]  # fmt: skip
 
 import json
 import os
+import shutil
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.lock import HeldError, held
 
 # Far above any configuration or result: what is larger is none.
 _LARGEST = 16 * 2**20
@@ -63,7 +65,7 @@ def write_bytes(path: Path, write: Callable[[BinaryIO], None], *, keep: Path | N
         if keep is not None and path.is_file():
             path.replace(keep)
         part.replace(path)
-        _sync_folder(path.parent)
+        _sync(path.parent)
     except OSError as error:
         raise RunFileError(path, _text(error), "written") from error
     finally:
@@ -93,6 +95,47 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         content: what ``json`` can write.
     """
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Make a folder whole or not at all, also if the process is killed in between.
+
+    Files go into a hidden folder beside it, which takes its name when the block is done. What a
+    killed process has left there is removed first.
+
+    Args:
+        path: the folder, which may exist if it is empty.
+
+    Yields:
+        The hidden folder, empty.
+
+    Raises:
+        RunFileError: if the folder holds something, another process is making it, or the disk is
+            full or refuses.
+    """
+    path = path.resolve()
+    part, lock = (path.with_name(f".{path.name}{end}") for end in (_PART, ".lock"))
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunFileError(path, "it is there already; remove it or name another", "written")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with held(lock):
+            shutil.rmtree(part, ignore_errors=True)
+            try:
+                part.mkdir()
+                yield part
+                for file in part.rglob("*"):
+                    _sync(file)
+                part.replace(path)
+                _sync(path.parent)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+    except HeldError as error:
+        raise RunFileError(path, str(error), "written") from error
+    except OSError as error:
+        raise RunFileError(path, _text(error), "written") from error
 
 
 def clean(folder: Path) -> None:
@@ -179,9 +222,9 @@ def parse_yaml(path: Path) -> Any:
     return content
 
 
-def _sync_folder(folder: Path) -> None:
-    """Put a rename on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Put a file's content, or of a folder its list of names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -37,11 +37,12 @@ class Pretrained(NamedTuple):
         return RunFolder(self.checkpoint.parent)
 
 
-def find_pretrained(path: Any) -> Pretrained:
-    """Find the checkpoint that ``pretrained_feature_extractor`` means, and its configuration.
+def find_pretrained(path: Any, *, key: str = _KEY) -> Pretrained:
+    """Find the checkpoint that a path means, and its configuration.
 
     Args:
         path: a checkpoint or a run's folder, whose last checkpoint counts, or else the newest.
+        key: the setting that names it, for errors.
 
     Returns:
         Both.
@@ -50,16 +51,16 @@ def find_pretrained(path: Any) -> Pretrained:
         ConfigurationError: if there is no checkpoint, or its configuration is not that of a
             pretraining run.
     """
-    checkpoint = _checkpoint(path)
+    checkpoint = _checkpoint(path, key)
     folder = RunFolder(checkpoint.parent)
     if folder.config_path is None:
         return Pretrained(checkpoint, None, None)
     return Pretrained(checkpoint, _read(folder), folder.config_path)
 
 
-def _checkpoint(path: Any) -> Path:
+def _checkpoint(path: Any, key: str) -> Path:
     if path is None or str(path) == "None":  # written so in solo-learn's own YAMLs
-        raise ConfigurationError(f"Expected `{_KEY}` to be a checkpoint or a run's folder.")
+        raise ConfigurationError(f"Expected `{key}` to be a checkpoint or a run's folder.")
     found = Path(path)
     if found.is_file():
         return found.resolve()
@@ -67,14 +68,14 @@ def _checkpoint(path: Any) -> Path:
         near = difflib.get_close_matches(str(found), map(str, found.parent.glob("*")), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(
-            f"Expected `{_KEY}` to be a checkpoint or a run's folder that exists but got "
+            f"Expected `{key}` to be a checkpoint or a run's folder that exists but got "
             f"{str(path)!r}.{hint}"
         )
     checkpoint = RunFolder(found).find_checkpoint()
     if checkpoint is None:
         held = ", ".join(sorted(file.name for file in found.iterdir())) or "nothing"
         raise ConfigurationError(
-            f"Expected `{_KEY}` to be a run's folder with a checkpoint but {str(path)!r} holds "
+            f"Expected `{key}` to be a run's folder with a checkpoint but {str(path)!r} holds "
             f"{held}."
         )
     return checkpoint.resolve()

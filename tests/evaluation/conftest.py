@@ -6,30 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from omegaconf import DictConfig, OmegaConf
-
-from solo_plugins.args.pretrain import parse_cfg
-
-
-@pytest.fixture
-def make_run(
-    make_cfg: Callable[..., DictConfig], methods: dict, augmentation: Callable, tmp_path: Path
-) -> Callable[..., Path]:
-    """Return a function that leaves a run's folder as ``main_pretrain.py`` does."""
-
-    def make(method: str = "rectified_lpjepa", name: str = "run", **changes: Any) -> Path:
-        changes = {"augmentations": [augmentation(crop_size=16)], **changes}
-        cfg, _ = parse_cfg(make_cfg(method, **changes))
-        torch.manual_seed(0)
-        model = methods[cfg.method](cfg.copy())
-        folder = tmp_path / "runs" / method / name
-        folder.mkdir(parents=True)
-        torch.save({"state_dict": model.state_dict()}, folder / "last.ckpt")
-        OmegaConf.save(cfg, folder / "config.yaml")
-        return folder
-
-    return make
 
 
 @pytest.fixture

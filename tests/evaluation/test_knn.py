@@ -80,7 +80,7 @@ def test_a_run_of_any_method_gets_a_result(
     run = make_run(method, **kwargs)
     result = knn(knn_cfg(run))
     written = json.loads((run / "knn.json").read_text())
-    assert written.keys() == {"results", "outputs", "data", "commit"}
+    assert written.keys() == {"results", "features", "outputs", "data", "commit"}
     assert len(result["results"]) == 2 * (2 + 2)
     assert result["results"][0].keys() == {
         "features", "k", "temperature", "distance", "acc1", "acc5",
@@ -88,7 +88,8 @@ def test_a_run_of_any_method_gets_a_result(
     assert result["outputs"]["num_samples"] == 360
     assert result["outputs"]["target_l0"] == target
     assert (result["outputs"]["marginal_distance"] is None) == (target is None)
-    assert 1 <= result["outputs"]["effective_rank"] <= result["outputs"]["dim"]
+    for part in ("features", "outputs"):
+        assert 1 <= result[part]["effective_rank"] <= result[part]["dim"]
     assert 0 < result["outputs"]["nhsic"] <= 1
 
 

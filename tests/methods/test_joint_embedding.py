@@ -31,14 +31,17 @@ class _Watch(Callback):
 
     def __init__(self) -> None:
         self.outputs: dict[str, list[torch.Tensor]] = {"train": [], "val": []}
+        self.features: list[torch.Tensor] = []
 
     def setup(self, trainer: Any, module: Any, stage: str) -> None:
         module.projector.register_forward_hook(self._keep)
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        self.outputs = {"train": [], "val": []}
+        self.outputs, self.features = {"train": [], "val": []}, []
 
-    def _keep(self, projector: Any, _: Any, z: torch.Tensor) -> None:
+    def _keep(self, projector: Any, inputs: Any, z: torch.Tensor) -> None:
+        if not projector.training:
+            self.features.append(inputs[0].detach().clone())
         self.outputs["train" if projector.training else "val"].append(z.detach().clone())
 
     def joined(self, stage: str) -> np.ndarray:
@@ -70,6 +73,15 @@ def test_an_epochs_diagnostics_are_those_of_all_its_outputs(
     assert result.metrics[f"{stage}_{name}"] == pytest.approx(wanted, rel=rel)
 
 
+def test_the_backbones_rank_is_that_of_all_its_features(
+    watched: tuple[_Watch, PretrainResult], by_numpy: Callable
+) -> None:
+    watch, result = watched
+    wanted = by_numpy(torch.cat(watch.features).numpy())["effective_rank"]
+    logged = result.metrics["val_backbone_effective_rank"]
+    assert logged == pytest.approx(wanted, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["l0", "l1"])
 def test_validation_sparsity_is_that_of_all_its_rows(
     name: str, watched: tuple[_Watch, PretrainResult], by_numpy: Callable
@@ -94,6 +106,7 @@ def test_diagnostics_are_in_log_and_summary(
         columns = set(next(csv.reader(file)))
     summary = json.loads((result.folder / "summary.json").read_text())
     logged = {f"{stage}_{name}" for name in NAMES}
+    logged |= {"val_backbone_effective_rank"}
     assert logged <= columns & set(summary) & set(result.metrics)
     assert 0 < result.metrics[f"{stage}_nhsic"] < 1
 

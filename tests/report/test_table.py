@@ -85,8 +85,8 @@ def test_what_was_not_measured_says_so(run: Callable) -> None:
     missing = {name for name, cell in row.items() if cell == "not run"}
     assert missing == {
         "linear backbone", "linear projector", "kNN backbone", "kNN projector", "l0", "l1",
-        "dead outputs", "always-on", "all-zero rows", "effective rank", "marginal W2", "nHSIC",
-        "wall time",
+        "dead outputs", "always-on", "all-zero rows", "effective rank", "backbone rank",
+        "marginal W2", "nHSIC", "wall time",
     }  # fmt: skip
     assert row["commit"] == "unknown"
 
@@ -104,7 +104,7 @@ def test_online_values_stand_in_and_are_marked(run: Callable) -> None:
     assert (row["l0"], row["l1"]) == ("0.400 (online)", "0.200 (online)")
 
 
-NEW = ("always-on", "effective rank", "marginal W2", "nHSIC")
+NEW = ("always-on", "effective rank", "backbone rank", "marginal W2", "nHSIC")
 
 
 def _diagnostics(*values: float) -> dict[str, float]:
@@ -117,16 +117,17 @@ def test_diagnostics_have_columns(run: Callable, knn: Callable) -> None:
     for seed, rank in {1: 100.0, 2: 102.0}.items():  # deviations of 1 each, over n - 1: sqrt 2
         content = knn(90.0, 0.25)
         content["outputs"] |= _diagnostics(0.125, rank, 0.25, 0.0625)
+        content["features"] = {"dim": 512, "effective_rank": rank / 2}
         seeds.append(run(f"a-{seed}", config={"seed": seed}, knn=content))
     (row,) = _rows(*seeds)
     assert [row[name] for name in NEW] == [
-        "0.125 ± 0.000", "101.0 ± 1.4", "0.250 ± 0.000", "0.062 ± 0.000",
+        "0.125 ± 0.000", "101.0 ± 1.4", "50.5 ± 0.7", "0.250 ± 0.000", "0.062 ± 0.000",
     ]  # fmt: skip
 
 
 def test_a_knn_json_without_diagnostics_is_still_read(run: Callable, knn: Callable) -> None:
     (row,) = _rows(run("a", knn=knn(90.0, 0.25)))
-    assert (row["l0"], *[row[name] for name in NEW]) == ("0.250", *["not run"] * 4)
+    assert (row["l0"], *[row[name] for name in NEW]) == ("0.250", *["not run"] * 5)
 
 
 @pytest.mark.parametrize(("method", "distance"), [("rectified_lpjepa", "not run"), ("ncl", "none")])
@@ -141,9 +142,11 @@ def test_undefined_diagnostics_are_not_numbers(
 
 def test_online_diagnostics_stand_in_and_are_marked(run: Callable) -> None:
     logged = {"dead_outputs": 0.0, "all_zero_rows": 0.5, **_diagnostics(0.125, 10.0, 0.25, 0.5)}
+    logged["backbone_effective_rank"] = 20.0
     (row,) = _rows(run("a", summary={f"val_{name}": value for name, value in logged.items()}))
     assert [row[name] for name in ("dead outputs", "all-zero rows", *NEW)] == [
-        "0.000 (online)", "0.500 (online)", "0.125 (online)", "10.0 (online)", "0.250 (online)",
+        "0.000 (online)", "0.500 (online)", "0.125 (online)", "10.0 (online)", "20.0 (online)",
+        "0.250 (online)",
         "0.500 (online)",
     ]  # fmt: skip
 

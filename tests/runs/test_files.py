@@ -13,7 +13,7 @@ import torch
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.runs.checkpoints import DurableCheckpointIO, load_checkpoint
-from solo_plugins.runs.files import RunFileError, parse_yaml, write_text
+from solo_plugins.runs.files import RunFileError, parse_yaml, whole_folder, write_text
 from solo_plugins.runs.folder import RunFolder
 
 
@@ -148,3 +148,31 @@ def test_a_damaged_checkpoint_is_called_damaged(
             path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ConfigurationError, match=match):
         load_checkpoint(path)
+
+
+def _made(parent: Path, *, fails: bool = False) -> None:
+    with whole_folder(parent / "new") as folder:
+        (folder / "a.txt").write_text("a")
+        if fails:
+            raise KeyboardInterrupt
+
+
+def test_a_folder_is_made_whole(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()  # an empty one is none
+    (tmp_path / ".new.part").mkdir()
+    (tmp_path / ".new.part" / "left.txt").write_text("by a killed process")
+    _made(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["new", "new/a.txt"]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _made(tmp_path, fails=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_makes_is_refused(tmp_path: Path) -> None:
+    match = r"new' cannot be written: this process works in it"
+    with whole_folder(tmp_path / "new"), pytest.raises(RunFileError, match=match):
+        _made(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""The command ``python -m solo_plugins``, or ``solo_plugins``: what was trained, in use.
+
+Nothing but click is imported before a command runs, so that help comes at once.
+"""
+
+__all__ = ["main"]
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from solo_plugins import __version__
+
+_FOLDER = click.Path(file_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="solo_plugins")
+def main() -> None:
+    """Use what was pretrained. RUN is a run's folder or a checkpoint."""
+
+
+@main.command()
+@click.argument("run")
+@click.option("--out", required=True, type=_FOLDER, help="Folder to make.")
+@click.option(
+    "--onnx/--no-onnx",
+    default=None,
+    help="Write model.onnx too; by default if the extra `export` is installed.",
+)
+def export(run: str, out: str, onnx: bool | None) -> None:
+    """Write RUN's network for timm and ONNX, with a model card."""
+    with _one_line_errors():
+        from solo_plugins.inference.export import export as write
+
+        exported = write(run, out, onnx=onnx)
+        for note in exported.notes:
+            click.echo(note)
+        click.echo(f"Exported: {exported.folder}")
+
+
+@main.command()
+@click.argument("run")
+@click.argument("data", required=False)
+@click.option("--out", required=True, type=_FOLDER, help="Folder to make.")
+@click.option("--split", default="val", show_default=True, type=click.Choice(["train", "val"]))
+@click.option("--root", type=_FOLDER, help="Where the data set lies, if the run's lay elsewhere.")
+@click.option("--strict", is_flag=True, help="Refuse files that cannot be read; else skip them.")
+@click.option("--batch-size", default=256, show_default=True)
+@click.option("--workers", default=0, show_default=True, help="Processes that read images.")
+@click.option("--accelerator", default="auto", type=click.Choice(["auto", "cpu"]))
+def embed(run: str, data: str | None, out: str, **settings: Any) -> None:
+    """Encode images by RUN's network: features and codes, dense and sparse.
+
+    DATA is the name of a data set, or a folder of images or of class folders; without it, it is the
+    run's own.
+    """
+    with _one_line_errors():
+        from solo_plugins.inference.embed import EmbedSettings
+        from solo_plugins.inference.embed import embed as write
+
+        found = write(run, out, data, EmbedSettings(**settings))
+        if int(os.environ.get("RANK", "0")):
+            return
+        meta = found.meta
+        click.echo(f"Embeddings: {out}, {meta['images']} images, {meta['skipped']} skipped")
+        for name, size in meta["bytes"].items():
+            click.echo(f"{size:>14,} bytes  {name}")
+        if meta["outputs"]:
+            click.echo(f"Active outputs: {100 * meta['active_fraction']:.1f} %")
+
+
+@main.command()
+@click.argument("embeddings", type=_FOLDER)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-k", default=5, show_default=True, help="Neighbours of each image.")
+@click.option("--by", default="codes", show_default=True, type=click.Choice(["codes", "features"]))
+@click.option("-m", type=int, help="Cut codes to their M largest outputs.")
+@click.option("--run", help="The network, if it is not any more where it was.")
+def search(embeddings: str, images: tuple[str, ...], **settings: Any) -> None:
+    """Find what is nearest to each IMAGE, as a table separated by tabs."""
+    with _one_line_errors():
+        from solo_plugins.inference.query import Hit
+        from solo_plugins.inference.query import search as find
+
+        hits = find(embeddings, images, **settings)
+        click.echo("\t".join(Hit._fields))
+        for hit in hits:
+            click.echo("\t".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in hit))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--out", default="report", show_default=True, type=_FOLDER, help="Folder to write.")
+def report(runs: tuple[str, ...], out: str) -> None:
+    """Write a table and pictures of RUNS: run folders, folders above them, or globs."""
+    with _one_line_errors():
+        from solo_plugins.report import write_report
+
+        click.echo(f"Report: {write_report(runs, out)}")
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn an error that is meant for the user into one line and status 1."""
+    from solo_plugins.errors import ConfigurationError, SoloLearnMissingError
+
+    try:
+        yield
+    except (ConfigurationError, SoloLearnMissingError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

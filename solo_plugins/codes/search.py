@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Nearest neighbours by the cosine of sparse codes, or of dense features."""
+
+__all__ = ["Index", "Neighbours", "keep_largest", "nearest"]
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from sklearn.preprocessing import normalize
+
+from solo_plugins.errors import ConfigurationError
+
+# So many similarities are held at once: 64 MiB.
+_AT_ONCE = 2**24
+Rows = Any  # a scipy.sparse.csr_matrix or an array
+
+
+class Neighbours(NamedTuple):
+    """The nearest rows of each query, nearest first.
+
+    Args:
+        places: their numbers (Q, k); -1 for queries without an active output.
+        similarity: their cosines (Q, k), 0 there.
+    """
+
+    places: np.ndarray
+    similarity: np.ndarray
+
+
+class Index:
+    """Rows to be searched, scaled to unit length once and, if sparse, laid out by output.
+
+    Args:
+        rows: codes (N, D) as a CSR matrix, or features as an array.
+
+    Example:
+        >>> index = Index(scipy.sparse.csr_matrix([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]]))
+        >>> found = index.search(scipy.sparse.csr_matrix([[0.0, 3.0], [0.0, 0.0]]), 2)
+        >>> found.places.tolist(), found.similarity.round(4).tolist()
+        ([[2, 1], [-1, -1]], [[1.0, 0.7071], [0.0, 0.0]])
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self.shape = rows.shape
+        unit = normalize(rows)
+        self._columns = unit.T.tocsr() if scipy.sparse.issparse(unit) else unit.T
+
+    def search(self, queries: Rows, k: int) -> Neighbours:
+        """Find the rows whose cosine with each query is largest.
+
+        Args:
+            queries: rows (Q, D) of the index's kind.
+            k: how many, from 1 to N.
+
+        Returns:
+            The neighbours; of equal cosines the lower number comes first.
+
+        Raises:
+            ConfigurationError: if `k` or D is another.
+        """
+        num_rows, dim = self.shape
+        if not 1 <= k <= num_rows:
+            raise ConfigurationError(f"Expected `k` to be from 1 to {num_rows} but got {k}.")
+        if queries.shape[1] != dim:
+            raise ConfigurationError(
+                f"Expected queries of {dim} numbers, as the embeddings', but got "
+                f"{queries.shape[1]}."
+            )
+        unit = normalize(queries)
+        step = max(1, _AT_ONCE // num_rows)
+        parts = [self._search(unit[i : i + step], k) for i in range(0, unit.shape[0], step)]
+        if not parts:
+            return Neighbours(np.empty((0, k), int), np.empty((0, k)))
+        return Neighbours(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def _search(self, queries: Rows, k: int) -> Neighbours:
+        product = queries @ self._columns
+        nearness = product.toarray() if scipy.sparse.issparse(product) else product
+        index = _largest(nearness, k)
+        similarity = np.take_along_axis(nearness, index, axis=1)
+        none = np.asarray((queries != 0).sum(axis=1)).ravel() == 0
+        index[none], similarity[none] = -1, 0
+        return Neighbours(index, similarity)
+
+
+def nearest(rows: Rows, queries: Rows, k: int) -> Neighbours:
+    """Find nearest neighbours by the cosine, see :meth:`Index.search`.
+
+    Args:
+        rows: codes (N, D) as a CSR matrix, or features as an array.
+        queries: rows (Q, D) of the same kind.
+        k: how many, from 1 to N.
+
+    Returns:
+        The neighbours.
+    """
+    return Index(rows).search(queries, k)
+
+
+def keep_largest(codes: scipy.sparse.csr_matrix, m: int) -> scipy.sparse.csr_matrix:
+    """Cut each row to its largest values by magnitude.
+
+    Args:
+        codes: rows (N, D).
+        m: how many are kept, from 1 to D; rows with fewer keep what they have.
+
+    Returns:
+        A matrix with at most `m` values in each row; of equal values the first ones stay.
+
+    Raises:
+        ConfigurationError: if `m` is out of range.
+
+    Example:
+        >>> keep_largest(scipy.sparse.csr_matrix([[3.0, 1.0, 2.0], [0.0, 0.0, 1.0]]), 2).toarray()
+        array([[3., 0., 2.],
+               [0., 0., 1.]])
+    """
+    codes = codes.tocsr()
+    if not 1 <= m <= codes.shape[1]:
+        raise ConfigurationError(
+            f"Expected `m` to be from 1 to {codes.shape[1]}, the number of outputs, but got {m}."
+        )
+    counts = np.diff(codes.indptr)
+    row = np.repeat(np.arange(codes.shape[0]), counts)
+    order = np.lexsort((codes.indices, -np.abs(codes.data), row))
+    place = np.arange(len(order)) - np.repeat(codes.indptr[:-1], counts)
+    kept = np.sort(order[place < m])
+    pointers = np.concatenate([[0], np.cumsum(np.minimum(counts, m))])
+    return scipy.sparse.csr_matrix((codes.data[kept], codes.indices[kept], pointers), codes.shape)
+
+
+def _largest(values: np.ndarray, k: int) -> np.ndarray:
+    """Return the places (Q, k) of each row's largest values, in order, the first of equal ones."""
+    num = values.shape[1]
+    if k < num:
+        # every value above the k-th, and of its equals the first ones
+        edge = -np.partition(-values, k - 1, axis=1)[:, k - 1 : k]
+        above = values > edge
+        ties = values == edge
+        room = k - above.sum(axis=1, keepdims=True)
+        chosen = above | (ties & (np.cumsum(ties, axis=1) <= room))
+        places = np.nonzero(chosen)[1].reshape(len(values), k)
+    else:
+        places = np.broadcast_to(np.arange(num), values.shape)
+    order = np.argsort(-np.take_along_axis(values, places, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(places, order, axis=1)
