@@ -132,16 +132,11 @@ def keep_largest(codes: scipy.sparse.csr_matrix, m: int) -> scipy.sparse.csr_mat
 
 def _largest(values: np.ndarray, k: int) -> np.ndarray:
     """Return the places (Q, k) of each row's largest values, in order, the first of equal ones."""
-    num = values.shape[1]
-    if k < num:
-        # every value above the k-th, and of its equals the first ones
-        edge = -np.partition(-values, k - 1, axis=1)[:, k - 1 : k]
-        above = values > edge
-        ties = values == edge
-        room = k - above.sum(axis=1, keepdims=True)
-        chosen = above | (ties & (np.cumsum(ties, axis=1) <= room))
-        places = np.nonzero(chosen)[1].reshape(len(values), k)
-    else:
-        places = np.broadcast_to(np.arange(num), values.shape)
+    places = np.argpartition(-values, k - 1, axis=1)[:, :k]
+    edge = np.take_along_axis(values, places, axis=1).min(axis=1, keepdims=True)
+    # where more values are as large as the last of them, chance has chosen
+    for row in np.nonzero((values >= edge).sum(axis=1) > k)[0]:
+        places[row] = np.argsort(-values[row], kind="stable")[:k]
+    places.sort(axis=1)
     order = np.argsort(-np.take_along_axis(values, places, axis=1), axis=1, kind="stable")
     return np.take_along_axis(places, order, axis=1)
