@@ -222,7 +222,7 @@ def test_the_loss_falls(
         max_epochs=4,
         limit_train_batches=10,
         limit_val_batches=0,
-        backbone__kwargs={"channels": [16, 32, 64, 128]},
+        backbone={"name": "timm/resnet10t", "kwargs": {"channels": [16, 32, 64, 128]}},
         optimizer__batch_size=32,
         precision=precision,
         augmentations=[augmentation(crop_size=16)],
