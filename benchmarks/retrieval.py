@@ -147,6 +147,9 @@ def _draw(rows: list[Row], k: int, path: Path) -> None:
         label = "features" if mark == "k*" else kind
         axes.plot([p.bytes for p in points], [p.precision for p in points], mark, label=label)
     axes.set(xscale="log", xlabel="bytes an image", ylabel=f"same class among {k} nearest, %")
+    axes.minorticks_off()
+    sizes = sorted({round(row.bytes) for row in rows if row.way.startswith("codes")})
+    axes.set_xticks(sizes, list(map(str, sizes)))
     axes.legend()
     figure.savefig(path, dpi=100, bbox_inches="tight")
 

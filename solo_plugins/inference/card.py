@@ -47,7 +47,6 @@ model.maxpool = torch.nn.Identity()
 """
 _OTHER = "timm cannot build this backbone: {reason} `solo_plugins.load` and `model.onnx` can.\n"
 _ONNX = """\
-
 `model.onnx` takes `images` (N, 3, {size}, {size}) and gives {outputs}.
 """
 

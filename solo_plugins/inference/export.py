@@ -73,6 +73,9 @@ def export(path: str | Path, out: str | Path, *, onnx: bool | None = None) -> Ex
             )
         has_onnx = (folder / "model.onnx").exists()
         write_card(encoder, folder, not_timm=not_timm, onnx=has_onnx)
+        mode = (folder / "README.md").stat().st_mode
+        for file in folder.iterdir():
+            file.chmod(mode)  # safetensors lets nobody else read its files
     return Exported(Path(out), notes)
 
 

@@ -153,6 +153,10 @@ def test_onnx_runtime_gives_features_and_codes(
         np.testing.assert_allclose(found["codes"], model.encode(images), atol=1e-4)
 
 
+def test_all_files_may_be_read_by_the_same_people(exported: Path) -> None:
+    assert len({file.stat().st_mode for file in exported.iterdir()}) == 1
+
+
 def test_the_card_tells_of_data_method_and_what_is_not_known(exported: Path) -> None:
     text = (exported / "README.md").read_text()
     assert "pretrained by rectified_lpjepa on digits" in text
