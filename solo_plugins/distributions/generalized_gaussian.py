@@ -186,18 +186,30 @@ def _standard(
 ) -> Tensor:
     """Draw from GN_p(0, 1)."""
     constant = float(p.detach()) if p.ndim == 0 and not p.requires_grad else None
-    empty = torch.empty(shape, dtype=dtype, device=device)
     if constant == 2:
-        return empty.normal_(generator=generator)
+        return torch.empty(shape, dtype=dtype, device=device).normal_(generator=generator)
     if constant == 1:
-        size = empty.exponential_(generator=generator)
-    else:
-        exponent = p.to(device=device, dtype=dtype)
-        concentration = (1 / exponent).expand(shape).contiguous()
-        gamma = torch._standard_gamma(concentration, generator=generator)
-        size = (exponent * gamma).pow(1 / exponent)
+        return _standard_laplace(shape, dtype, device, generator)
+    exponent = p.to(device=device, dtype=dtype)
+    concentration = (1 / exponent).expand(shape).contiguous()
+    gamma = torch._standard_gamma(concentration, generator=generator)
+    size = (exponent * gamma).pow(1 / exponent)
     sign = torch.empty_like(size).bernoulli_(generator=generator).mul_(2).sub_(1)
     return size * sign
+
+
+def _standard_laplace(
+    shape: Size, dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
+) -> Tensor:
+    """Draw from GN_1(0, 1) by its quantile function, in about half of an exponential's and a sign's time.
+
+    In float64 up to the tail's probability: 53 random bits reach 36 scales, 24 bits only 16.
+    """
+    uniform = torch.rand(shape, dtype=torch.float64, device=device, generator=generator)
+    uniform -= 0.5
+    tail = uniform.abs().mul_(-2).add_(1).to(dtype)  # P(|X| > |x|)
+    size = tail.clamp_min_(2.0**-54).log_().neg_()
+    return size.copysign_(uniform.to(dtype))
 
 
 def _inverse_gammaincc(a: Tensor, tail: Tensor) -> Tensor:

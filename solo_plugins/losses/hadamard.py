@@ -90,6 +90,9 @@ class HadamardProjections:
         self._signs = signs.unsqueeze(2)  # (blocks, P, 1)
         self._scale = self.dim**-0.5
         self._places = places
+        # The output at each place, D where there is none.
+        self._outputs = torch.full((self.size,), self.dim, device=signs.device)
+        self._outputs[places] = torch.arange(self.dim, device=signs.device)
         self._factors = [
             sylvester(factor, device=signs.device) for factor in kronecker_factors(self.size)
         ]
@@ -97,20 +100,21 @@ class HadamardProjections:
     def enter(self, samples: Tensor) -> Tensor:
         """Put the outputs of samples (V, N, D) at their places in (V, P, N), zeros elsewhere."""
         num_views, num_samples, _ = samples.shape
-        columns = samples.new_zeros(num_views, self.size, num_samples)
-        columns[:, self._places] = samples.mT
-        return columns
+        zeros = samples.new_zeros(num_views, 1, num_samples)
+        columns = torch.cat([samples.mT, zeros], dim=1)  # one for all places without an output
+        return columns.index_select(1, self._outputs)
 
     def leave(self, columns: Tensor) -> Tensor:
         """Take the outputs (V, N, D) from their places in (V, P, N)."""
-        return columns[:, self._places].mT
+        return columns.index_select(1, self._places).mT
 
     def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
-        """Cut into pieces of whole blocks, as many as `chunk_size` holds but one at least.
+        """Cut into pieces of whole blocks, as many as half of `chunk_size` holds, one at least.
 
-        Where `rows` cut a block, its part is a piece of its own.
+        Half, since the signed samples and each factor's product are buffers too. Where `rows` cut a
+        block, its part is a piece of its own.
         """
-        at_once = max(1, chunk_size // self.size)
+        at_once = max(1, chunk_size // (2 * self.size))
         pieces: list[Piece] = []
         start = rows.start
         while start < rows.stop:

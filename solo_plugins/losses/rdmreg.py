@@ -85,10 +85,11 @@ class RDMReg(nn.Module):
         if projections is None:
             projections = self.directions(list(views), generator=generator)
         if target is None:
-            shape = (views.size(1) * distributed.world_size(), views.size(2))
+            # Drawn in the layout that projecting takes, samples last; all entries have one law.
+            shape = (views.size(2), views.size(1) * distributed.world_size())
             target = self.target.sample(
                 shape if self.share_target else (views.size(0), *shape),
                 generator=generator,
                 device=views.device,
-            )
+            ).mT
         return sliced_wasserstein(views, target, projections, chunk_size=self.chunk_size)
