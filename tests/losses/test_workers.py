@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""The walk over directions on several threads, against one, and what is left of it afterwards."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from solo_plugins import sliced_wasserstein
+from solo_plugins.losses import DIRECTIONS
+from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
+
+_CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("kind", ["random", "hadamard", "torch_svd_and_random"])
+def test_value_and_gradient_do_not_depend_on_threads(kind: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    views = torch.rand(2, 256, 12, generator=generator, dtype=torch.float64)
+    target = torch.rand(2, 256, 12, generator=generator, dtype=torch.float64)
+    directions = DIRECTIONS[kind](1550)([*views], generator=generator)
+    found = []
+    for number in (1, 3):
+        torch.set_num_threads(number)
+        assert number_of_jobs(2 * 256 * 1550, _CPU) == number
+        z = views.clone().requires_grad_()
+        loss = sliced_wasserstein(z, target, directions)
+        loss.backward()
+        assert torch.get_num_threads() == number
+        found.append((loss.detach(), z.grad))
+    # Sums of some thousand float64 numbers in another order.
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_error_in_a_job_is_raised_and_threads_are_put_back() -> None:
+    torch.set_num_threads(4)
+
+    def fails() -> int:
+        raise ArithmeticError
+
+    for jobs in ([fails, lambda: 1], [lambda: 1, fails]):
+        with pytest.raises(ArithmeticError):
+            in_parallel(jobs)
+        assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 7, 12])
+def test_shares_are_all_of_the_directions_once(jobs: int) -> None:
+    shares = [share_of(range(5, 15), number, jobs) for number in range(jobs)]
+    assert [row for share in shares for row in share] == list(range(5, 15))
+    assert {len(share) for share in shares} <= {10 // jobs, -(-10 // jobs)}
+
+
+def test_little_work_and_a_gpu_are_one_job() -> None:
+    assert number_of_jobs(1000, _CPU) == 1
+    assert number_of_jobs(2**30, torch.device("cuda")) == 1
