@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Lightning callbacks of a run: its steps' random numbers, its checks and its summary."""
 
-__all__ = ["FuseSGD", "RecordRun", "Resumable", "SeedSteps", "StopOnNonFinite", "last_metrics"]
+__all__ = ["RecordRun", "Resumable", "SeedSteps", "StopOnNonFinite", "last_metrics"]
 
 import time
 from collections.abc import Callable
@@ -108,23 +108,6 @@ class SeedSteps(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         seed_all(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
-
-
-class FuseSGD(Callback):
-    """Lets SGD update all weights in one pass on the CPU: the same to the last bit, and faster.
-
-    AdamW's fused form rounds otherwise, and on a GPU nobody has compared the two: these stay as
-    they are. ``optimizer.kwargs.fused`` decides where it is set.
-    """
-
-    @override
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if pl_module.device.type != "cpu":
-            return
-        for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups if type(optimizer) is torch.optim.SGD else ():
-                if group["fused"] is None:
-                    group["fused"] = True
 
 
 class Resumable(Callback):

@@ -30,7 +30,7 @@ from solo_plugins.runs.description import Description
 from solo_plugins.runs.find import ResumePoint, claimed
 from solo_plugins.runs.folder import RunFolder, RunState, folder_name
 from solo_plugins.runs.log import MetricsLog
-from solo_plugins.training.callbacks import FuseSGD, RecordRun, SeedSteps, StopOnNonFinite
+from solo_plugins.training.callbacks import RecordRun, SeedSteps, StopOnNonFinite
 from solo_plugins.training.checkpointing import LastCheckpoint, LimitReached, NewSchedule
 from solo_plugins.training.signals import Interrupted, Signals, requeue
 from solo_plugins.training.strategy import DataParallel
@@ -85,7 +85,6 @@ def fit(
             *([NewSchedule(say)] if run.lengthens else []),
             record,
             SeedSteps(cfg.seed),
-            FuseSGD(),
             StopOnNonFinite(run.folder, cfg.get("log_every_n_steps") or 50, skip=not_checked),
             LearningRateMonitor(logging_interval="step"),
             *_checkpoint_callbacks(cfg, run.folder, signals, log),

@@ -3,7 +3,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from solo_plugins.training.callbacks import FuseSGD, Resumable
+from solo_plugins.training.callbacks import Resumable
 from solo_plugins.training.pretrain import PretrainResult, pretrain
 
 Make = Callable[..., DictConfig]
@@ -57,22 +56,3 @@ def test_a_queue_of_another_size_is_filled_anew() -> None:
     with pytest.warns(UserWarning, match=r"`queue` of \(4,\) does not fit one of \(2,\)"):
         resumable.on_train_epoch_start(None, module)
     assert module.queue.tolist() == [0.0, 0.0]
-
-
-def test_fused_sgd_is_torchs_plain_one_to_the_last_bit(make_cfg: Make, tmp_path: Path) -> None:
-    def cfg(folder: str, **changes: Any) -> DictConfig:
-        return make_cfg(checkpoint__dir=str(tmp_path / folder), limit_val_batches=0, **changes)
-
-    fused = pretrain(cfg("fused"))
-    state = torch.load(fused.folder / "last.ckpt", weights_only=True)
-    assert all(group["fused"] for group in state["optimizer_states"][0]["param_groups"])
-    plain = _weights(pretrain(cfg("plain", optimizer__kwargs={"fused": False})))
-    assert all(torch.equal(value, plain[name]) for name, value in state["state_dict"].items())
-
-
-def test_only_sgd_is_fused() -> None:
-    module = nn.Linear(2, 2)
-    module.device = torch.device("cpu")
-    adamw = torch.optim.AdamW(module.parameters())
-    FuseSGD().on_train_start(SimpleNamespace(optimizers=[adamw]), module)
-    assert adamw.param_groups[0]["fused"] is None

@@ -34,7 +34,7 @@ def command(make_cfg: Make, root: Path, tmp_path: Path) -> Callable[..., list[st
         cfg = OmegaConf.merge(blocks, make_cfg(checkpoint__dir="trained_models", **tiny))
         # The shared block asks for a GPU.
         cfg.update({"devices": 1, "precision": "32-true", "knn_eval": {"enabled": False}})
-        cfg.backbone.kwargs = {"channels": [8, 8, 8, 8]}
+        cfg.backbone.kwargs.channels = [8, 8, 8, 8]
         (tmp_path / "yaml").mkdir(exist_ok=True)
         (tmp_path / "work").mkdir(exist_ok=True)
         OmegaConf.save(cfg, tmp_path / "yaml" / "tiny.yaml")
