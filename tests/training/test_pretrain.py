@@ -79,11 +79,8 @@ def test_the_printed_target_is_the_closed_form(
 _CONTROLS = {"sparsity_warmup": 0.7, "threshold_rate": 0.1}
 
 
-@pytest.mark.parametrize(
-    ("num_workers", "controls"), [(0, {}), (2, {}), (0, _CONTROLS)], ids=["0", "2", "controlled"]
-)
+@pytest.mark.parametrize("controls", [{}, _CONTROLS], ids=["plain", "controlled"])
 def test_a_killed_run_resumes_bit_for_bit(
-    num_workers: int,
     controls: dict,
     make_cfg: Make,
     killed_after: Callable,
@@ -92,7 +89,6 @@ def test_a_killed_run_resumes_bit_for_bit(
     settings = {
         **{f"method_kwargs__{name}": value for name, value in controls.items()},
         "max_epochs": 3,
-        "data__num_workers": num_workers,
         "auto_resume__enabled": True,
         "method_kwargs__add_projector_classifier": True,
         "num_sanity_val_steps": 2,
