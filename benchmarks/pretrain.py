@@ -6,10 +6,10 @@
 Methods of equal widths train on the same images in turn, several rounds in one run, by
 `main_pretrain.py`'s own path; times are medians over the steps of all rounds. The split is measured
 in rounds of its own, in which the program waits for the device at each border, and is in
-milliseconds a step: `data` is the wait for a batch, `batch` all else, `regulariser` the part of
-`forward` that is the method's RDMReg, `other` what callbacks, logs and the loop take. `batch_ratio`
-is `batch` over that of the last method. Without `--data` the images are scikit-learn's digits,
-enlarged; with it, CIFAR-100 in that folder.
+milliseconds a step, medians of the rounds: `data` is the wait for a batch, `batch` all else,
+`regulariser` the part of `forward` that is the method's RDMReg, `other` what callbacks, logs and
+the loop take. `batch_ratio` is `batch` over that of the last method in the same round. Without
+`--data` the images are scikit-learn's digits, enlarged; with it, CIFAR-100 in that folder.
 """
 
 import argparse
@@ -134,22 +134,31 @@ def main() -> None:
                 clock = Clock(args.skip)
                 pretrain(_cfg(method, args, folder), callbacks=[clock])
                 seconds[method] += clock.seconds
-        for method in args.methods:
-            split = Split(args.skip)
-            pretrain(_cfg(method, args, folder), callbacks=[_Profiled(split)])
-            splits[method].append(split.milliseconds())
+        for _ in range(args.rounds):
+            for method in args.methods:
+                split = Split(args.skip)
+                pretrain(_cfg(method, args, folder), callbacks=[_Profiled(split)])
+                splits[method].append(split.milliseconds())
+    split_ms = {
+        name: {column: statistics.median(each[column] for each in found) for column in COLUMNS}
+        for name, found in splits.items()
+    }
+    last = splits[args.methods[-1]]
+    ratios = {
+        name: [each["batch"] / other["batch"] for each, other in zip(found, last, strict=True)]
+        for name, found in splits.items()
+    }
     result = {
         "images_per_second": {
             name: args.batch / statistics.median(found) for name, found in seconds.items()
         },
         "step_ms": {name: 1e3 * statistics.median(found) for name, found in seconds.items()},
-        "batch_ratio": {
-            name: found[0]["batch"] / splits[args.methods[-1]][0]["batch"]
-            for name, found in splits.items()
-        },
-        "split_ms": {name: found[0] for name, found in splits.items()},
+        "batch_ratio": {name: statistics.median(found) for name, found in ratios.items()},
+        "batch_ratios": ratios,
+        "split_ms": split_ms,
         **{name: getattr(args, name) for name in ("batch", "width", "projections", "directions")},
         "backbone": args.backbone,
+        "format": args.format,
         "device": torch.cuda.get_device_name() if _on_gpu() else "cpu",
         "threads": torch.get_num_threads(),
         "workers": args.workers,
@@ -183,7 +192,7 @@ def _cfg(method: str, args: argparse.Namespace, folder: str) -> DictConfig:
             "num_projections": args.projections,
             "projection_vectors_type": args.directions,
         }
-    data = {"dataset": "digits", "num_workers": args.workers}
+    data = {"dataset": "digits", "num_workers": args.workers, "format": args.format}
     if args.data:
         data |= {"dataset": "cifar100", "train_path": args.data, "val_path": args.data}
     steps = args.steps + args.skip
@@ -229,6 +238,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--directions", default="random")
     parser.add_argument("--crop", type=int, default=32)
     parser.add_argument("--data", help="a folder with CIFAR-100")
+    parser.add_argument("--format", default="image_folder", help="dali: NVIDIA DALI augments")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--compile", action="store_true")
