@@ -13,7 +13,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from solo_plugins.report.style import COLORS, figure, legend, save
+from matplotlib import pyplot as plt
+
+from solo_plugins.pictures.style import colors, theme
 
 MARKERS = ("o", "s", "^", "D", "v")
 
@@ -43,12 +45,13 @@ def draw(series: dict[tuple[str, float], list[Point]], path: Path) -> None:
     """Draw both panels."""
     variants = list(dict.fromkeys(variant for variant, _ in series))
     exponents = sorted({p for _, p in series})
-    made, (left, right) = figure(1, 2, (10, 4.2))
+    palette = colors(variants)
+    made, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     ticks = sorted({point.target for points in series.values() for point in points})
     left.plot(ticks, ticks, color="0.4", linestyle="--", label="achieved = target")
     for (variant, p), points in series.items():
         look = {
-            "color": COLORS[variants.index(variant) % len(COLORS)],
+            "color": palette[variant],
             "marker": MARKERS[exponents.index(p) % len(MARKERS)],
             "label": f"{variant}, p = {p:g}",
             "linewidth": 1.2,
@@ -66,8 +69,8 @@ def draw(series: dict[tuple[str, float], list[Point]], path: Path) -> None:
         panel.set_xticks(ticks, [f"{100 * tick:g}" for tick in ticks])
         panel.set_xlabel("target active fraction (%)")
         panel.minorticks_off()
-    legend(made, [left])
-    save(made, path)
+    made.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    made.savefig(path)
 
 
 def main() -> None:
@@ -76,7 +79,8 @@ def main() -> None:
     parser.add_argument("table", type=Path, help="what the benchmark printed")
     parser.add_argument("picture", type=Path, help="a PNG to write")
     args = parser.parse_args()
-    draw(read(args.table), args.picture)
+    with theme():
+        draw(read(args.table), args.picture)
 
 
 if __name__ == "__main__":

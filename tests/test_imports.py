@@ -17,7 +17,7 @@ LAYERS = (
     ("distributions",),
     ("losses", "modules", "metrics"),
     ("framework",),
-    ("data", "runs"),
+    ("data", "runs", "pictures"),
     ("args",),
     ("methods",),
     ("registry",),

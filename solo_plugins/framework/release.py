@@ -4,7 +4,9 @@
 There are two in use: main on GitHub (1.0.6, never released, used from its clone) and 1.0.2 on PyPI
 (2021). Main imports as it is. The PyPI release asks for two modules that cannot be installed beside
 Lightning 2: ``pytorch_lightning``, for which Lightning itself stands in, and ``pl_bolts``, of which
-it uses one scheduler. Both stand-ins exist in ``sys.modules`` during the import only.
+it uses one scheduler. Both stand-ins exist in ``sys.modules`` during the import only. Where
+umap-learn is installed it would import that too, which takes several seconds of compiling for a
+callback that is not used here: ``umap`` is hidden meanwhile.
 """
 
 __all__ = ["INSTALL_HINT", "import_solo", "release"]
@@ -17,7 +19,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 
@@ -69,8 +71,8 @@ def import_solo() -> Literal["main", "pypi"]:
 
 @contextmanager
 def _stand_ins() -> Iterator[None]:
-    """Show Lightning as ``pytorch_lightning`` and one scheduler as ``pl_bolts`` for a while."""
-    shown = {
+    """Show Lightning as ``pytorch_lightning`` and one scheduler as ``pl_bolts``, and no umap."""
+    shown: dict[str, Any] = {
         "pytorch_lightning" + name.removeprefix(pl.__name__): module
         for name, module in list(sys.modules.items())
         if name == pl.__name__ or name.startswith(f"{pl.__name__}.")
@@ -80,6 +82,7 @@ def _stand_ins() -> Iterator[None]:
     shown["pl_bolts"] = types.ModuleType("pl_bolts")
     shown["pl_bolts.optimizers"] = types.ModuleType("pl_bolts.optimizers")
     shown["pl_bolts.optimizers.lr_scheduler"] = scheduler
+    shown["umap"] = None  # what Python takes for a module that is not there
     hidden = {name: module for name, module in sys.modules.items() if _is_stood_in(name)}
     for name in hidden:
         del sys.modules[name]
@@ -93,4 +96,4 @@ def _stand_ins() -> Iterator[None]:
 
 
 def _is_stood_in(name: str) -> bool:
-    return name.partition(".")[0] in ("pytorch_lightning", "pl_bolts")
+    return name.partition(".")[0] in ("pytorch_lightning", "pl_bolts", "umap")

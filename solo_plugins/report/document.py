@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from solo_plugins.pictures.style import theme
 from solo_plugins.report.figures import curves, outputs, pareto, sparsity
 from solo_plugins.report.read import KNN, Incomplete, RunRecord, read_run
 from solo_plugins.report.rows import Row, group
 from solo_plugins.report.search import LeftOut, search
-from solo_plugins.report.style import theme
 from solo_plugins.report.table import cells, markdown
 from solo_plugins.runs.files import write_text
 

@@ -17,9 +17,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from solo_plugins.distributions import RectifiedGeneralizedGaussian
+from solo_plugins.pictures.style import PANELS, colors, finish
 from solo_plugins.report.read import RunRecord
 from solo_plugins.report.rows import Row
-from solo_plugins.report.style import PANELS, colors, finish
 
 # The panels, or None if there is nothing to draw; and what is missing in them, as clauses.
 Picture = tuple[sns.FacetGrid | None, list[str]]

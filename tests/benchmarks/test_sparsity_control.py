@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 SMALL = ["--steps", "3", "--batch", "16", "--dim", "16", "--projections", "8", "--workers", "1"]
 
 
-def test_it_prints_a_table_and_its_figures(benchmark: Callable) -> None:
+def test_it_prints_a_table_and_its_figures_which_can_be_drawn(
+    benchmark: Callable, tmp_path: Path
+) -> None:
     grid = ["--targets", "0.1", "--p", "1", "--seeds", "2"]
     run = benchmark("sparsity_control", *grid, *SMALL)
     assert run.returncode == 0, run.stderr
@@ -27,6 +30,12 @@ def test_it_prints_a_table_and_its_figures(benchmark: Callable) -> None:
     # printed to four digits; the mean over seeds of an error is not below the mean's error
     assert figures["mean_abs_error_paper"] >= abs(shares[0] - 0.1) - 1e-4
     assert figures["mean_abs_error"] >= abs(shares[1] - 0.1) - 1e-4
+    (tmp_path / "table.txt").write_text(run.stdout)
+    picture = tmp_path / "picture.png"
+    drawn = benchmark("sparsity_plot", str(tmp_path / "table.txt"), str(picture))
+    assert drawn.returncode == 0, drawn.stderr
+    with Image.open(picture) as image:
+        assert min(image.size) > 100
 
 
 def test_a_folder_without_the_data_is_named(benchmark: Callable, tmp_path: Path) -> None:

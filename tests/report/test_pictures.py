@@ -14,11 +14,11 @@ from matplotlib import pyplot as plt
 from PIL import Image
 from seaborn import FacetGrid
 
+from solo_plugins.pictures.style import theme
 from solo_plugins.report import write_report
 from solo_plugins.report.figures import curves, outputs, pareto, sparsity
 from solo_plugins.report.read import read_run
 from solo_plugins.report.rows import Row, group
-from solo_plugins.report.style import theme
 
 PICTURES = ("pareto.png", "sparsity.png", "outputs.png", "curves.png")
 NAN = float("nan")
