@@ -31,7 +31,7 @@ def _by_hand(c: float) -> LogisticRegression:
 
 
 # Images of each class.
-FEW = (12, 3, 9)
+FEW = (12, 2, 9)
 TRAIN, TEST, VALIDATION = _data(60, 1), _data(300, 2), _data(60, 3)
 
 
@@ -52,7 +52,7 @@ def test_without_a_validation_split_folds_of_the_training_images_say_it() -> Non
     # as many as the smallest class has images
     first = np.concatenate([np.flatnonzero(TRAIN.labels == kind)[:n] for kind, n in enumerate(FEW)])
     few = Labelled(TRAIN.features[first], TRAIN.labels[first])
-    splits = list(StratifiedKFold(3, shuffle=True, random_state=4).split(*few))
+    splits = list(StratifiedKFold(2, shuffle=True, random_state=4).split(*few))
 
     def score(c: float) -> float:
         return np.mean(
@@ -66,7 +66,7 @@ def test_without_a_validation_split_folds_of_the_training_images_say_it() -> Non
 
     found = probe(few, TEST, seed=4)
     assert found.c == GRID[int(np.argmax([score(c) for c in GRID]))]
-    assert (found.chosen_by, found.accuracy) == ("3 folds", found.top1)
+    assert (found.chosen_by, found.accuracy) == ("2 folds", found.top1)
 
 
 def test_one_image_of_each_class_leaves_nothing_to_choose_by() -> None:
@@ -88,11 +88,10 @@ def test_a_large_class_does_not_end_the_search_for_c() -> None:
     # with strong regularisation all C say the large class, and are equal
     weights = np.array([0.9, 0.08, 0.02])
     train, validation = _data(200, 5, weights), _data(200, 6, weights)
-    scores = [_by_hand(c).fit(*train).score(*validation) for c in GRID]
-    assert scores[0] == scores[1] < max(scores)
+    scores = [_by_hand(c).fit(*train).score(*validation) for c in (1e-6, 1e-4, 1e-3, 1.0)]
+    assert scores[0] == scores[1] == scores[2] < scores[3]
     found = probe(train, validation, validation)
-    assert found.top1 == pytest.approx(100 * max(scores), abs=0.5)  # one image
-    assert found.c > GRID[2]
+    assert found.top1 >= 100 * scores[3]
 
 
 @pytest.mark.parametrize(
