@@ -94,6 +94,39 @@ def search(embeddings: str, images: tuple[str, ...], **settings: Any) -> None:
 
 
 @main.command()
+@click.argument("run")
+@click.option(
+    "--datasets",
+    default="dtd,cifar10,cifar100,flowers102,food101,pets",
+    show_default=True,
+    help="Also stl10 and digits.",
+)
+@click.option(
+    "--shots",
+    default="1,10,all",
+    show_default=True,
+    help="Images of each class, a percentage of all such as 5%, or all.",
+)
+@click.option("--draws", default=5, show_default=True, help="Of the training images.")
+@click.option("--root", type=_FOLDER, help="Where the data sets lie, if not where the run's do.")
+@click.option("--download", is_flag=True, help="Fetch what is missing, into the root.")
+@click.option("--batch-size", default=256, show_default=True)
+@click.option("--workers", default=0, show_default=True, help="Processes that read images.")
+@click.option("--accelerator", default="auto", type=click.Choice(["auto", "cpu"]))
+def transfer(run: str, datasets: str, shots: str, **settings: Any) -> None:
+    """Probe RUN's frozen features on other data sets, and leave a table in its folder.
+
+    A second call measures what is missing.
+    """
+    with _one_line_errors():
+        from solo_plugins.inference.transfer import TransferSettings
+        from solo_plugins.inference.transfer import transfer as write
+
+        names, parts = ([part.strip() for part in text.split(",")] for text in (datasets, shots))
+        click.echo(f"Table: {write(run, TransferSettings(names, parts, **settings))}")
+
+
+@main.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--out", default="report", show_default=True, type=_FOLDER, help="Folder to write.")
 def report(runs: tuple[str, ...], out: str) -> None:

@@ -39,3 +39,11 @@ def test_what_cannot_be_done_is_one_line(command: str, tmp_path: Path) -> None:
     assert done.output.startswith("error: ")
     assert len(done.output.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", ["--shots 0", "--datasets pet", "--datasets digits"])
+def test_a_transfer_that_cannot_be_done_is_one_line(arguments: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["transfer", str(tmp_path), *arguments.split()])
+    assert done.exit_code == 1
+    assert done.output.startswith("error: Expected ")
+    assert len(done.output.splitlines()) == 1

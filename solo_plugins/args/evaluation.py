@@ -25,6 +25,7 @@ from solo_plugins.args.hardware import ACCELERATORS, Hardware
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.schema import DEFAULTS, check_blocks, check_required, with_defaults
 from solo_plugins.data.datasets import DATASETS
+from solo_plugins.data.fraction import training_part
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import DISTANCES, size_settings
 from solo_plugins.framework.defaults import MOMENTUM
@@ -47,6 +48,7 @@ _TAKEN = (
 )  # fmt: skip
 LINEAR_DEFAULTS: dict[str, Any] = {
     **_SHARED,
+    "data": {**_SHARED["data"], "shots": None},
     **{name: DEFAULTS[name] for name in _TAKEN},
     "optimizer": {**DEFAULTS["optimizer"], "layer_decay": 0.0},
     "pretrain_method": None,
@@ -209,7 +211,7 @@ def _settle(cfg: DictConfig, pretrained: Pretrained) -> None:
         data.dataset = run.data.dataset
         for key in ("train_path", "val_path"):
             data[key] = data[key] or run.data.get(key)
-    labelled = [name for name, info in DATASETS.items() if info.labelled]
+    labelled = [name for name, i in DATASETS.items() if i.labelled and not i.downstream]
     check_choice("data.dataset", data.dataset, labelled)
     _check_data(data)
     data.no_labels = False
@@ -220,10 +222,12 @@ def _settle(cfg: DictConfig, pretrained: Pretrained) -> None:
 
 def _check_data(data: DictConfig) -> None:
     check_choice("data.format", data.format, ("image_folder", "dali"))
-    if data.fraction != -1:
+    if "shots" in data:
+        training_part(data)  # refuses what is none
+    elif data.fraction != -1:
         raise ConfigurationError(
-            "Expected `data.fraction` to be -1, all images are evaluated on, but got "
-            f"{data.fraction!r}."
+            "Expected `data.fraction` to be -1, neighbours are looked for among all images, but "
+            f"got {data.fraction!r}."
         )
     check_flag("data.preload", data.preload)
     check_paths(data, validates=True)

@@ -77,7 +77,8 @@ def _check_values(cfg: DictConfig) -> None:
 
 def _check_data(cfg: DictConfig) -> None:
     data = cfg.data
-    check_choice("data.dataset", data.dataset, DATASETS)
+    names = [name for name, info in DATASETS.items() if not info.downstream]
+    check_choice("data.dataset", data.dataset, names)
     check_choice("data.format", data.format, ("image_folder", "dali", "h5"))
     if data.format == "h5" and ("h5" not in FORMATS or not data.dataset.startswith("imagenet")):
         raise ConfigurationError(

@@ -1,19 +1,37 @@
 # SPDX-License-Identifier: MIT
 """The data sets that ``data.dataset`` can name, a row each with all that is known of one."""
 
-__all__ = ["DATASETS", "DatasetInfo", "has_class_folders", "with_normalization"]
+__all__ = [
+    "DATASETS",
+    "DatasetInfo",
+    "download",
+    "has_class_folders",
+    "labels_of",
+    "with_normalization",
+]
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import Dataset
-from torchvision.datasets import CIFAR10, CIFAR100, STL10, CelebA
+from torchvision.datasets import (
+    CIFAR10,
+    CIFAR100,
+    DTD,
+    STL10,
+    CelebA,
+    Flowers102,
+    Food101,
+    OxfordIIITPet,
+)
 
 from solo_plugins.data.digits import Digits
+from solo_plugins.errors import ConfigurationError
 
 _Channels = tuple[float, float, float]
 _Open = Callable[[str, bool, Callable], Dataset]
@@ -40,6 +58,12 @@ class DatasetInfo:
         std: as `mean`.
         smallest_crop: the smallest part of an image that linear evaluation trains on; 1 leaves
             training images as they are, without a flip.
+        validation: a function of a folder and a transform that gives the labelled images that the
+            data set has for choosing settings, or None if it has none.
+        per_class: whether the literature's accuracy is the mean of the classes' accuracies; see
+            Kornblith et al., Do Better ImageNet Models Transfer Better?, CVPR 2019.
+        downstream: whether it is for pretrained networks alone, in ``solo_plugins transfer`` and
+            ``embed``.
     """
 
     num_classes: int | None
@@ -53,6 +77,19 @@ class DatasetInfo:
     mean: _Channels | None = None
     std: _Channels | None = None
     smallest_crop: float = 0.08
+    validation: Callable[[str, Callable], Dataset] | None = None
+    per_class: bool = False
+    downstream: bool = False
+
+
+def _by_split(kind: type[Any], train: str = "train") -> _Open:
+    return lambda root, wanted, transform: kind(
+        root, split=train if wanted else "test", transform=transform
+    )
+
+
+def _validation(kind: type[Any]) -> Callable[[str, Callable], Dataset]:
+    return lambda root, transform: kind(root, split="val", transform=transform)
 
 
 _IMAGENET: dict[str, Any] = {
@@ -60,6 +97,12 @@ _IMAGENET: dict[str, Any] = {
     "mean": IMAGENET_DEFAULT_MEAN,
     "std": IMAGENET_DEFAULT_STD,
 }
+
+
+def _downstream(kind: type[Any]) -> dict[str, Any]:
+    return {"download": kind, "own_split": True, "downstream": True}
+
+
 # Means and standard deviations are those of solo-learn's main branch.
 DATASETS = {
     "cifar10": DatasetInfo(
@@ -82,9 +125,7 @@ DATASETS = {
     ),
     "stl10": DatasetInfo(
         10,
-        lambda root, train, transform: STL10(
-            root, "train" if train else "test", transform=transform
-        ),
+        _by_split(STL10),
         lambda found: (found.data.transpose(0, 2, 3, 1), found.labels),
         STL10,
         own_split=True,
@@ -103,7 +144,67 @@ DATASETS = {
     ),
     "celeba": DatasetInfo(1, download=CelebA, labelled=False),
     "custom": DatasetInfo(None, image_folder=True),
+    # The first of DTD's ten partitions, as in the literature.
+    "dtd": DatasetInfo(47, _by_split(DTD), validation=_validation(DTD), **_downstream(DTD)),
+    "flowers102": DatasetInfo(
+        102,
+        _by_split(Flowers102),
+        validation=_validation(Flowers102),
+        per_class=True,
+        **_downstream(Flowers102),
+    ),
+    "food101": DatasetInfo(101, _by_split(Food101), **_downstream(Food101)),
+    "pets": DatasetInfo(
+        37, _by_split(OxfordIIITPet, "trainval"), per_class=True, **_downstream(OxfordIIITPet)
+    ),
 }
+
+
+def labels_of(dataset: Any) -> np.ndarray:
+    """Return the labels of what a row's ``open`` or ``validation`` gives; no image is read.
+
+    Args:
+        dataset: one of torchvision's data sets, or the digits.
+
+    Returns:
+        Labels (N,), non-negative.
+
+    Raises:
+        ConfigurationError: if there are none, or one is negative.
+    """
+    names = ("targets", "labels", "_labels")
+    found = next((getattr(dataset, name) for name in names if hasattr(dataset, name)), None)
+    labels = np.asarray([] if found is None else found, dtype=np.int64)
+    without = int((labels < 0).sum()) if len(labels) else "all"
+    if without:
+        raise ConfigurationError(
+            f"Expected each image of {type(dataset).__name__} to have a label but got {without} "
+            "without one."
+        )
+    return labels
+
+
+def download(name: str, root: str | Path) -> None:
+    """Download what is missing of a data set that can be downloaded.
+
+    Args:
+        name: the data set.
+        root: its folder, which is made if it is missing, and removed again if it stays empty.
+
+    Raises:
+        OSError, RuntimeError, http.client.HTTPException: if that fails; urllib and torchvision
+            raise these.
+    """
+    kind = DATASETS[name].download
+    if kind is None:
+        return
+    root = Path(root)
+    existed = root.exists()
+    try:
+        kind(str(root), download=True)
+    finally:
+        if not existed and root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
 
 
 def has_class_folders(data: DictConfig) -> bool:

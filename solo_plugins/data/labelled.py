@@ -3,16 +3,19 @@
 
 __all__ = ["LabelledDataModule"]
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from typing_extensions import override
 
 from solo_plugins.data.dali import LabelledDaliLoader, OrderedDaliLoader
+from solo_plugins.data.datasets import labels_of
 from solo_plugins.data.encoded import EncodedFiles
+from solo_plugins.data.fraction import training_part
 from solo_plugins.data.module import PretrainDataModule, num_workers
 from solo_plugins.data.pixels import Pixels
 from solo_plugins.data.transforms import (
@@ -25,6 +28,9 @@ from solo_plugins.data.transforms import (
 
 class LabelledDataModule(PretrainDataModule):
     """Training and validation images with their labels.
+
+    Of the training images there can be a part: ``data.fraction``, or ``data.shots`` of each class,
+    which are drawn by ``seed``.
 
     Args:
         cfg: the parsed configuration; ``data``, the first of ``augmentations`` for crop size and
@@ -45,6 +51,29 @@ class LabelledDataModule(PretrainDataModule):
         """The training set, of (image, target)."""
         transform = train_transform(self.cfg) if self.augment else eval_transform(self.cfg)
         return self._labelled(train=True, transform=transform)
+
+    @property
+    @override
+    def num_train_images(self) -> int:
+        return super().num_train_images if self._kept is None else len(self._kept)
+
+    @cached_property
+    def _kept(self) -> np.ndarray | None:
+        """The places of the training images that there are to be, or None for all."""
+        cfg = self.cfg
+        part = training_part(cfg.data)
+        if part.whole:
+            return None
+        if self.info.open is None:
+            labels = np.asarray(self.train_scan.targets(self.classes))
+        else:
+            labels = labels_of(super()._labelled(train=True, transform=_unused))
+        return part.places(labels, **({} if part.shots is None else {"draw": cfg.seed}))
+
+    @override
+    def _labelled(self, *, train: bool, transform: Callable) -> Dataset:
+        found = super()._labelled(train=train, transform=transform)
+        return found if not train or self._kept is None else Subset(found, self._kept.tolist())
 
     @override
     def train_dataloader(self) -> Iterable:
@@ -100,11 +129,17 @@ class LabelledDataModule(PretrainDataModule):
 
     @override
     def dali_images(self, *, train: bool) -> Pixels | EncodedFiles:
+        kept = self._kept if train else None
         if self.info.pixels is not None:
-            return Pixels(*self.info.pixels(self._labelled(train=train, transform=_unused)))
+            pixels, labels = self.info.pixels(super()._labelled(train=train, transform=_unused))
+            if kept is not None:
+                pixels, labels = pixels[kept], np.asarray(labels)[kept]
+            return Pixels(pixels, labels)
         scan = self.train_scan if train else self.val_scan
-        preload = self.cfg.data.preload
-        return EncodedFiles(scan.paths, scan.targets(self.classes), preload=preload)
+        paths, targets = scan.paths, scan.targets(self.classes)
+        if kept is not None:
+            paths, targets = ([part[place] for place in kept] for part in (paths, targets))
+        return EncodedFiles(paths, targets, preload=self.cfg.data.preload)
 
 
 def _unused(image: object) -> object:

@@ -22,6 +22,7 @@ from solo_plugins.data.dali import DaliLoader, Place
 from solo_plugins.data.datasets import (
     DATASETS,
     DatasetInfo,
+    download,
     has_class_folders,
     with_normalization,
 )
@@ -70,17 +71,11 @@ class PretrainDataModule(pl.LightningDataModule):
             ConfigurationError: if the download fails; an empty folder that it made is removed.
         """
         data = self.cfg.data
-        download = self.info.download
-        if download is None:
-            return
         for key in ("train_path", "val_path"):
-            root = Path(data[key] or data.train_path)
-            existed = root.exists()
+            root = data[key] or data.train_path
             try:
-                download(str(root), download=True)
+                download(data.dataset, str(root))
             except (OSError, RuntimeError, HTTPException) as error:
-                if not existed and root.is_dir() and not any(root.iterdir()):
-                    root.rmdir()
                 raise ConfigurationError(
                     f"Expected `data.{key}` to hold {data.dataset}, or a network to download it "
                     f"from, but got {str(root)!r} and: {error}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from solo_plugins.data.fraction import training_part
 from solo_plugins.runs.pretrained import Pretrained
 
 _DATA = ("dataset", "train_path", "val_path", "train_fingerprint", "val_fingerprint")
@@ -26,9 +27,11 @@ def result_path(
         features: likewise.
 
     Returns:
-        Its path, in which other data than that of pretraining are named.
+        Its path, in which other data than that of pretraining are named, and a part of them.
     """
-    other = None if _is_own(pretrained.cfg, cfg.data) else _name(cfg.data)
+    part = _part(cfg)
+    own = part is None and _is_own(pretrained.cfg, cfg.data)
+    other = None if own else _name(cfg.data) if part is None else f"{_name(cfg.data)}-{part}"
     return pretrained.folder.evaluation_path(kind, features, other)
 
 
@@ -39,9 +42,17 @@ def described_data(cfg: DictConfig) -> dict[str, Any]:
         cfg: the evaluation's configuration.
 
     Returns:
-        Data set, folders and their fingerprints.
+        Data set, folders and their fingerprints, and the part that was trained on, if it was one.
     """
-    return {key: cfg.data.get(key) for key in _DATA}
+    described = {key: cfg.data.get(key) for key in _DATA}
+    return described if _part(cfg) is None else {**described, "part": _part(cfg)}
+
+
+def _part(cfg: DictConfig) -> str | None:
+    part = training_part(cfg.data)
+    if part.whole:
+        return None
+    return f"fraction-{part.fraction:g}" if part.shots is None else f"{part}-shots-seed{cfg.seed}"
 
 
 def _is_own(run: DictConfig | None, data: DictConfig) -> bool:

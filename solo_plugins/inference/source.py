@@ -82,7 +82,8 @@ def find_source(
         raise ConfigurationError(
             f"Expected {str(root)!r} to hold {name} but: {' '.join(str(error).split())}"
         ) from error
-    return Source(found, None, list(found.classes), {**facts, "root": root})
+    classes = list(getattr(found, "classes", ()))  # not all of torchvision's have names
+    return Source(found, None, classes, {**facts, "root": root})
 
 
 def _folder(encoder: Encoder, path: str, facts: dict[str, Any], *, strict: bool) -> Source:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from solo_plugins.pictures.style import theme
 from solo_plugins.report.figures import curves, outputs, pareto, sparsity
-from solo_plugins.report.read import KNN, Incomplete, RunRecord, read_run
+from solo_plugins.report.read import KNN, Elsewhere, Incomplete, RunRecord, read_run
 from solo_plugins.report.rows import Row, group
 from solo_plugins.report.search import LeftOut, search
 from solo_plugins.report.table import cells, markdown
@@ -112,12 +112,12 @@ def _section(rows: list[Row], out: Path, *, alone: bool) -> list[str]:
 
 def _elsewhere(rows: list[Row]) -> list[str]:
     """List evaluations on other data than those of pretraining."""
-    columns = ("row", "seed", "data", "evaluation", "features", "top 1")
+    columns = ("row", "seed", "data", "evaluation", "features", "accuracy")
     cells = [
         dict(
             zip(
                 columns,
-                (row.label, str(run.cfg.seed), *found[:3], f"{found.acc1:.2f}"),
+                (row.label, str(run.cfg.seed), *found[:3], _accuracy(found)),
                 strict=True,
             )
         )
@@ -126,6 +126,11 @@ def _elsewhere(rows: list[Row]) -> list[str]:
         for found in run.elsewhere
     ]
     return ["## On other data\n", markdown(cells)] if cells else []
+
+
+def _accuracy(found: Elsewhere) -> str:
+    spread = "" if found.spread is None else f" ± {found.spread:.2f}"
+    return f"{found.acc1:.2f}{spread}"
 
 
 def _left_out(left_out: list[LeftOut]) -> list[str]:

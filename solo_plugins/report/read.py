@@ -19,6 +19,7 @@ from solo_plugins.report.search import LeftOut
 from solo_plugins.runs.description import Description
 from solo_plugins.runs.find import compared
 from solo_plugins.runs.folder import RunFileError, RunFolder
+from solo_plugins.runs.transfer import TransferTable
 
 # The setting of the kNN that a table shows: solo-learn's, and the usual one since
 # Wu et al. (2018), https://arxiv.org/abs/1805.01978
@@ -73,13 +74,15 @@ class Elsewhere(NamedTuple):
         data: the name of the data.
         evaluation: how it was measured.
         features: ``backbone`` or ``projector``.
-        acc1: top-1 accuracy in percent.
+        acc1: top-1 accuracy in percent, or the mean of the classes' if `evaluation` says so.
+        spread: its sample standard deviation over draws of the training images, or None.
     """
 
     data: str
     evaluation: str
     features: str
     acc1: float
+    spread: float | None = None
 
 
 @dataclass(eq=False)
@@ -156,6 +159,7 @@ def read_run(path: Path) -> RunRecord:
     run.unreadable += notes
     for path in folder.evaluations():
         _add_evaluation(run, folder, path)
+    _add_transfer(run, folder)
     return run
 
 
@@ -203,6 +207,20 @@ def _add_evaluation(run: RunRecord, folder: RunFolder, path: Path) -> None:
         column = "knn" if kind == "knn" else "linear"
         if "@" not in path.stem and kind != "finetuned":
             _take(run, {f"{column}_{name}": math.nan for name in names}, "unreadable")
+
+
+def _add_transfer(run: RunRecord, folder: RunFolder) -> None:
+    """Add the newest table of probes on other data sets."""
+    path = folder.newest_transfer()
+    try:
+        rows = [] if path is None else TransferTable(path).summaries()
+    except RunFileError as error:
+        run.unreadable.append(LeftOut(str(path), f"cannot be used: {error.reason}"))
+        return
+    for row in rows:
+        how = f"transfer, images of each class: {row.shots}, draws: {row.draws}, {row.metric}"
+        for features, (mean, spread) in row.accuracies.items():
+            run.elsewhere.append(Elsewhere(row.dataset, how, features, mean, spread))
 
 
 def _on_other_data(content: Mapping[str, Any], kind: str, data: str) -> list[Elsewhere]:

@@ -167,8 +167,11 @@ def compared(cfg: DictConfig) -> dict[str, Any]:
     plain["world_size"] = processes(cfg)
     plain.setdefault("begins_from", None)
     plain.setdefault("sync_batchnorm", False)
-    if "performance" in plain and "method" in plain:  # earlier commits did not know it
+    # what earlier commits did not know
+    if "performance" in plain and "method" in plain:
         plain["performance"].setdefault("compile", False)
+    if "data" in plain and "pretrained_feature_extractor" in plain:
+        plain["data"].setdefault("shots", None)
     if plain.get("data", {}).get("format") != "dali":
         plain.pop("dali", None)  # nothing reads it
     for key in _NOT_COMPARED:

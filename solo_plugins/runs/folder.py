@@ -34,6 +34,7 @@ _ASKED, _RESOLVED = "config.yaml", "resolved.yaml"
 _STATE, _LOCK, _SUMMARY, _LOG = "state.json", "run.lock", "summary.json", "metrics.csv"
 _LAST, _PREVIOUS, _BEST, _CHECKPOINTS = "last.ckpt", "previous.ckpt", "best.ckpt", "*.ckpt"
 _OLD_LOG = "metrics.{}.csv"
+_TRANSFER = "transfer"
 # solo-learn's main branch and the reference implementation write their configuration to this file.
 _FOREIGN_CONFIG = "args.json"
 # Earlier commits wrote these settings. With these values a run is the same without them.
@@ -379,6 +380,27 @@ class RunFolder:
             result: what ``json`` can write.
         """
         write_json(path, result)
+
+    # -- probes on other data sets
+
+    def transfer_path(self, digest: str) -> Path:
+        """Name the table of a network's probes on other data sets.
+
+        Args:
+            digest: what tells networks and protocols apart.
+
+        Returns:
+            Its path, whether it exists or not.
+        """
+        return self.path / f"{_TRANSFER}-{digest}.json"
+
+    def newest_transfer(self) -> Path | None:
+        """Find the table of probes on other data sets that was written last.
+
+        Returns:
+            Its path, or None if there is none.
+        """
+        return min(self.path.glob(f"{_TRANSFER}-*.json"), key=_age, default=None)
 
 
 def _age(path: Path) -> float:

@@ -277,7 +277,7 @@ def test_training_images_are_augmented_at_the_size_of_pretraining(
         ({"optimizer__exclude_bias_n_norm_wd": True}, r"exclude_bias_n_norm_wd` .*finetune"),
         ({"data__format": "h5"}, r"`data.format` to be one of image_folder, dali"),
         ({"data__format": "dali", "auto_augment": True}, r"`auto_augment` to be false"),
-        ({"data__fraction": 0.1}, r"`data.fraction` to be -1"),
+        ({"data__shots": 500}, r"each class to have 500 images .* but number \d has 1"),
         ({"data__dataset": "imagenet100"}, r"`data.train_path` to be a folder"),
         ({"data__augmentations": {"crop_size": 0}}, r"crop_size` .* but got 0"),
         ({"resume_from_checkpoint": "nowhere"}, r"`resume_from_checkpoint` .* 'nowhere'"),
@@ -292,6 +292,19 @@ def test_a_wrong_setting_is_named_and_nothing_written(
         linear(linear_cfg(run, **changes))
     assert not (tmp_path / "runs" / "linear").exists()
     assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "last.ckpt"]
+
+
+def test_a_probe_on_some_images_of_each_class_has_a_result_of_its_own(
+    make_run: Make, linear_cfg: Make
+) -> None:
+    run = make_run()
+    result = linear(
+        linear_cfg(run, data__shots=4, seed=3, cache_features=True, limit_train_batches=1.0)
+    )
+    assert result.path == run / "linear-cached-backbone@digits-4-shots-seed3.json"
+    assert json.loads(result.path.read_text())["data"]["part"] == "4-shots-seed3"
+    # 40 images have one whole batch of 32, in each of two epochs
+    assert _saved(result.folder)["global_step"] == 2
 
 
 def test_a_main_yaml_of_solo_learn_is_understood(make_run: Make, linear_cfg: Make) -> None:
