@@ -127,6 +127,23 @@ def transfer(run: str, datasets: str, shots: str, **settings: Any) -> None:
 
 
 @main.command()
+@click.argument("embeddings", type=_FOLDER)
+@click.option("--out", help="A .png, .pdf or .svg; by default space.png in EMBEDDINGS.")
+@click.option("--pca", is_flag=True, help="PCA alone, without umap-learn.")
+@click.option("--images", "most", default=5000, show_default=True, help="Images shown at most.")
+@click.option("--seed", default=0, show_default=True)
+def umap(embeddings: str, out: str | None, pca: bool, **settings: Any) -> None:
+    """Draw features and codes in a plane by PCA and UMAP, coloured by class."""
+    with _one_line_errors():
+        from solo_plugins.codes.space import METHODS, write_space
+
+        methods = METHODS[:1] if pca else METHODS
+        found = write_space(embeddings, out, methods=methods, **settings)
+        click.echo(f"Picture: {found.picture}, {found.images} of {found.of} images")
+        click.echo(f"Coordinates: {found.table}")
+
+
+@main.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--out", default="report", show_default=True, type=_FOLDER, help="Folder to write.")
 def report(runs: tuple[str, ...], out: str) -> None:

@@ -3,6 +3,7 @@
 
 __all__ = ["parse_cfg"]
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +17,7 @@ from solo_plugins.args.schema import DEFAULTS, check_keys, with_defaults
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError, nearest, one_of
 from solo_plugins.framework import DISTANCES, FORMATS, METHODS, known_backbones, size_settings
+from solo_plugins.pictures.space import check_umap
 
 
 def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
@@ -68,11 +70,25 @@ def _check_values(cfg: DictConfig) -> None:
     check_choice("knn_eval.distance_func", cfg.knn_eval.distance_func, DISTANCES)
     for key in ("disable_channel_last", "compile"):
         check_flag(f"performance.{key}", cfg.performance[key])
-    for block in ("mlp_probe", "auto_umap"):
-        if cfg[block].enabled:
-            raise ConfigurationError(
-                f"Expected `{block}.enabled` to be false, it is not available here, but got true."
-            )
+    if cfg.mlp_probe.enabled:
+        raise ConfigurationError(
+            "Expected `mlp_probe.enabled` to be false, it is not available here, but got true."
+        )
+    _check_umap(cfg.auto_umap)
+
+
+def _check_umap(block: DictConfig) -> None:
+    for key in ("enabled", "keep_previous"):
+        check_flag(f"auto_umap.{key}", block[key])
+    check_positive_integer("auto_umap.frequency", block.frequency)
+    folder = Path(str(block.dir))
+    if folder.is_absolute() or not folder.parts or ".." in folder.parts:
+        raise ConfigurationError(
+            "Expected `auto_umap.dir` to be the name of a folder in the run's own but got "
+            f"{block.dir!r}."
+        )
+    if block.enabled:
+        check_umap("`auto_umap.enabled`")
 
 
 def _check_data(cfg: DictConfig) -> None:
@@ -123,6 +139,12 @@ def _complete_data(cfg: DictConfig) -> None:
         )
     if data.no_labels:
         cfg.knn_eval.enabled = False
+    own_split = DATASETS[data.dataset].own_split
+    if cfg.auto_umap.enabled and not own_split and (data.no_labels or data.val_path is None):
+        raise ConfigurationError(
+            "Expected `auto_umap.enabled` to be true only with validation images, which it draws, "
+            f"but got true and `data.val_path` {data.val_path}, `data.no_labels` {data.no_labels}."
+        )
 
 
 def _complete_backbone(cfg: DictConfig) -> None:

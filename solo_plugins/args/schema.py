@@ -47,8 +47,9 @@ DEFAULTS: dict[str, Any] = {
     "wandb": {"enabled": False, "entity": None, "project": "solo-learn", "offline": False},
     # Without a device DALI runs where training does. Indexes are those of images in any case.
     "dali": {"device": None, "encode_indexes_into_labels": False},
-    # Blocks of the reference implementation and of solo-learn that may stand in a YAML, disabled.
+    # A block of the reference implementation that may stand in a YAML, disabled.
     "mlp_probe": {"enabled": False, "num_layers": 3},
+    # Pictures of validation features, in this folder of the run's.
     "auto_umap": {"enabled": False, "dir": "auto_umap", "frequency": 1, "keep_previous": False},
     # What the shared augmentations read their numbers from.
     "two_views": {},

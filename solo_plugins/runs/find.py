@@ -25,7 +25,7 @@ from solo_plugins.runs.lock import HeldError, held
 # processes, which devices and nodes come to, counts; so do the fingerprints of folders of images,
 # by which a folder that was moved is known again.
 _NOT_COMPARED = (
-    "accelerator", "auto_resume", "checkpoint", "data.num_workers", "data.preload",
+    "accelerator", "auto_resume", "auto_umap", "checkpoint", "data.num_workers", "data.preload",
     "data.train_path", "data.val_path", "debug_augmentations", "devices", "enable_model_summary",
     "enable_progress_bar", "log_every_n_steps", "max_time", "num_nodes", "profiler",
     "resume_from_checkpoint", "strategy", "wandb",

@@ -34,6 +34,7 @@ from solo_plugins.training.callbacks import RecordRun, SeedSteps, StopOnNonFinit
 from solo_plugins.training.checkpointing import LastCheckpoint, LimitReached, NewSchedule
 from solo_plugins.training.signals import Interrupted, Signals, requeue
 from solo_plugins.training.strategy import DataParallel
+from solo_plugins.training.umap import AutoUMAP
 
 
 def fit(
@@ -80,6 +81,7 @@ def fit(
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
         log = MetricsLog(run.folder, first_step)
         record = RecordRun(run.folder, run.checkpoint, description)
+        draws = "auto_umap" in cfg and cfg.auto_umap.enabled
         every = [
             *callbacks,
             *([NewSchedule(say)] if run.lengthens else []),
@@ -87,6 +89,7 @@ def fit(
             SeedSteps(cfg.seed),
             StopOnNonFinite(run.folder, cfg.get("log_every_n_steps") or 50, skip=not_checked),
             LearningRateMonitor(logging_interval="step"),
+            *([AutoUMAP(run.folder, cfg.auto_umap)] if draws else []),
             *_checkpoint_callbacks(cfg, run.folder, signals, log),
         ]
         settings = _settings(cfg, hardware, run.folder, validates=data.validates)

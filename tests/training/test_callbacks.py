@@ -56,3 +56,21 @@ def test_a_queue_of_another_size_is_filled_anew() -> None:
     with pytest.warns(UserWarning, match=r"`queue` of \(4,\) does not fit one of \(2,\)"):
         resumable.on_train_epoch_start(None, module)
     assert module.queue.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("keeps", "wanted"), [(True, {0, 2}), (False, {2})])
+def test_pictures_of_some_epochs_leave_training_as_it_is(
+    keeps: bool, wanted: set[int], make_cfg: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("solo_plugins.training.umap.METHODS", ("pca",))  # UMAP compiles for long
+    settings = {"max_epochs": 3, "limit_train_batches": 1, "auto_resume__enabled": True}
+    block = {"enabled": True, "dir": "pictures", "frequency": 2, "keep_previous": keeps}
+    drawn = pretrain(make_cfg(**settings, auto_umap=block))
+    found = {path.name for path in (drawn.folder / "pictures").iterdir()}
+    assert found == {f"epoch={epoch}.pdf" for epoch in wanted}
+    again = pretrain(make_cfg(**settings))
+    assert again.folder == drawn.folder  # the pictures are no part of what a run is
+    plain = pretrain(make_cfg(**settings, checkpoint__dir=str(tmp_path / "plain")))
+    weights = _weights(drawn)
+    for name, value in _weights(plain).items():
+        assert torch.equal(value, weights[name]), name
