@@ -8,6 +8,7 @@ ends in its name, so that the browser's own history and bookmarks work. Jinja es
 __all__ = ["Page", "render"]
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,6 +102,7 @@ def _histogram(values: Sequence[float]) -> list[tuple[float, int]]:
     return [(100 * count / max(counts), int(count)) for count in counts]
 
 
+@cache
 def _bundle() -> Markup:
     from itables import options
     from itables.javascript import generate_init_offline_itables_html
@@ -186,13 +188,14 @@ def _image_columns(cells: Any, page: Page) -> list[_Column]:
 def _table(name: str, columns: Sequence[_Column], cells: Any, order: str) -> Markup:
     from itables import to_html_datatable
 
-    titles = [str(cells.title(column.title, column.help)) for column in columns]
+    titles = [str(cells.title(column.title, column.help)).strip() for column in columns]
     kinds = {
         kind: [i for i, column in enumerate(columns) if column.kind == kind]
         for kind in ("html", "number")
     }
     frame = pd.DataFrame(
-        dict(enumerate([str(cell) for cell in column.cells] for column in columns)), dtype=object
+        dict(enumerate([str(cell).strip() for cell in column.cells] for column in columns)),
+        dtype=object,
     )
     frame.columns = titles
     first = next(i for i, column in enumerate(columns) if column.title == order)
@@ -223,7 +226,7 @@ def _table(name: str, columns: Sequence[_Column], cells: Any, order: str) -> Mar
                 "targets": kinds["html"],
                 "orderable": False,
                 "searchable": False,
-                "className": "line",
+                "className": "links",
             },
             {"targets": kinds["number"], "orderSequence": ["desc", "asc"], "className": "dt-right"},
         ],

@@ -113,6 +113,7 @@ def test_every_thumbnail_has_a_picture(opened: Opened) -> None:
     )
     assert len(pictures) > 30
     assert all(picture.startswith('url("data:image/webp') for picture in pictures)
+    assert "".join(_column(opened.page, "strongest images")).strip() == "none"  # the dead output's
 
 
 def test_names_are_text_and_no_script(opened: Opened) -> None:
