@@ -144,6 +144,24 @@ def umap(embeddings: str, out: str | None, pca: bool, **settings: Any) -> None:
 
 
 @main.command()
+@click.argument("embeddings", type=_FOLDER)
+@click.option("--out", type=_FOLDER, help="Folder to make; by default `atlas` in EMBEDDINGS.")
+@click.option("--images", default=8, show_default=True, help="Images of each output.")
+@click.option("--root", type=_FOLDER, help="Where the images lie, if they have been moved.")
+def atlas(embeddings: str, **settings: Any) -> None:
+    """Write a page on what each output of EMBEDDINGS means, and its numbers as CSV."""
+    with _one_line_errors():
+        from solo_plugins.atlas import write_atlas
+
+        done = write_atlas(embeddings, **settings)
+        if done.missing:
+            click.echo(f"{done.missing} of {done.shown} images are marked: {done.reason}")
+            click.echo("`--root` says where images lie that have been moved.")
+        click.echo(f"{done.outputs} outputs, {done.dead} dead, {done.always_on} always on")
+        click.echo(f"Atlas: {done.page}, {done.size / 1e6:.1f} MB")
+
+
+@main.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--out", default="report", show_default=True, type=_FOLDER, help="Folder to write.")
 def report(runs: tuple[str, ...], out: str) -> None:

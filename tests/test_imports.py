@@ -22,7 +22,7 @@ LAYERS = (
     ("methods",),
     ("registry",),
     ("training", "report", "codes"),
-    ("evaluation",),
+    ("evaluation", "atlas"),
     ("inference",),
     ("__main__",),
 )

@@ -32,7 +32,7 @@ def test_every_command_has_help(command: str) -> None:
     assert " ".join(words) in " ".join(done.output.split())
 
 
-@pytest.mark.parametrize("command", ["embed", "export", "report"])
+@pytest.mark.parametrize("command", ["atlas", "embed", "export", "report"])
 def test_what_cannot_be_done_is_one_line(command: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, [command, str(tmp_path / "no"), "--out", str(tmp_path / "out")])
     assert done.exit_code == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is installed: the wheel carries the shared YAML blocks and the hydra plugin."""
+"""What is installed: the wheel carries YAML blocks, the atlas's page and the hydra plugin."""
 
 import shutil
 import subprocess
@@ -20,7 +20,9 @@ def test_the_wheel_carries_configurations_and_plugin(root: Path, tmp_path: Path)
     (wheel,) = tmp_path.glob("*.whl")
     assert solo_plugins.__version__ in wheel.name
     names = set(zipfile.ZipFile(wheel).namelist())
-    blocks = (root / "solo_plugins" / "configs").rglob("*.yaml")
-    assert {str(path.relative_to(root)) for path in blocks} <= names
+    package = root / "solo_plugins"
+    data = [path for kind in ("yaml", "html", "css") for path in package.rglob(f"*.{kind}")]
+    assert {path.suffix for path in data} == {".yaml", ".html", ".css"}
+    assert {str(path.relative_to(root)) for path in data} <= names
     assert "hydra_plugins/solo_plugins_registration.py" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "examples/")) for name in names)

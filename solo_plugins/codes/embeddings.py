@@ -19,6 +19,7 @@ from solo_plugins.runs.files import parse_json
 
 FEATURES, CODES, CODES_CSR = "features.safetensors", "codes.safetensors", "codes.npz"
 IMAGES, SKIPPED, META = "images.csv", "skipped.csv", "meta.json"
+_COLUMNS = {"index": int, "name": str, "label": int, "class": str}
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,24 @@ class Embeddings:
         """What was encoded by which network."""
         return parse_json(self.folder / META)
 
+    @property
+    def source(self) -> dict[str, Any]:
+        """The data set with its ``split`` and ``root``; empty if that is not known."""
+        found = self.meta.get("data")
+        return found if isinstance(found, dict) else {}
+
     @cached_property
     def images(self) -> pd.DataFrame:
         """A row for each image: ``index`` in the data set, ``name``, ``label`` and ``class``."""
         return self._read(
-            IMAGES, lambda path: pd.read_csv(path, keep_default_na=False, dtype={"name": str})
+            IMAGES,
+            lambda path: pd.read_csv(
+                path,
+                usecols=list(_COLUMNS),
+                dtype=_COLUMNS,
+                keep_default_na=False,
+                encoding_errors="surrogateescape",  # as names of files come
+            ),
         )
 
     @property

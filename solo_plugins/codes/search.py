@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.preprocessing import normalize
 
+from solo_plugins.codes.ranking import sort_rows
 from solo_plugins.errors import ConfigurationError
 
 # So many similarities are held at once: 64 MiB.
@@ -121,12 +122,9 @@ def keep_largest(codes: scipy.sparse.csr_matrix, m: int) -> scipy.sparse.csr_mat
         raise ConfigurationError(
             f"Expected `m` to be from 1 to {codes.shape[1]}, the number of outputs, but got {m}."
         )
-    counts = np.diff(codes.indptr)
-    row = np.repeat(np.arange(codes.shape[0]), counts)
-    order = np.lexsort((codes.indices, -np.abs(codes.data), row))
-    place = np.arange(len(order)) - np.repeat(codes.indptr[:-1], counts)
+    order, place = sort_rows(codes, np.abs(codes.data))
     kept = np.sort(order[place < m])
-    pointers = np.concatenate([[0], np.cumsum(np.minimum(counts, m))])
+    pointers = np.concatenate([[0], np.cumsum(np.minimum(np.diff(codes.indptr), m))])
     return scipy.sparse.csr_matrix((codes.data[kept], codes.indices[kept], pointers), codes.shape)
 
 
