@@ -57,7 +57,7 @@ def test_hyper_parameters_are_solo_learns(data: str) -> None:
 
 
 def test_the_programs_run_from_any_folder(
-    make_run: Any, run_main: Callable, tmp_path: Path
+    make_run: Any, run_main: Callable, run_program: Callable, tmp_path: Path
 ) -> None:
     run = make_run()
     common = [f"++pretrained_feature_extractor={run}", "++data.num_workers=0", "++accelerator=cpu"]
@@ -67,7 +67,7 @@ def test_the_programs_run_from_any_folder(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Active outputs: " in done.stdout
-    done = run_main(
+    done = run_program(
         "-W", "ignore", str(ROOT / "main_linear.py"), "--config-path", "scripts/linear/digits",
         "--config-name", "rectified_lpjepa.yaml", *common, "++max_epochs=1",
         "++limit_train_batches=2", cwd=tmp_path,

@@ -2,7 +2,7 @@
 """Embeddings of data sets and folders: all images once, in order, in files that others read."""
 
 import json
-import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,16 +217,23 @@ def test_memory_does_not_grow_with_the_number_of_images(
 
 
 @pytest.mark.ddp
-def test_processes_of_torchrun_share_the_images(digits: Embeddings, tmp_path: Path) -> None:
-    run = digits.meta["checkpoint"]
-    command = [
-        sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node=2",
-        "--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0",
-        "-m", "solo_plugins", "embed", run, "--out", str(tmp_path / "out"),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Embeddings:") == 1
+def test_processes_of_torchrun_share_the_images(
+    digits: Embeddings, start_program: Callable, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    program = "from solo_plugins.__main__ import main; main()"
+    command = ["-W", "ignore", "-c", program, "embed", digits.meta["checkpoint"]]
+    # what torchrun sets
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    programs = [
+        start_program(*command, "--out", str(tmp_path / "out"), RANK=rank, LOCAL_RANK=rank, **place)
+        for rank in "01"
+    ]
+    done = [program.wait() for program in programs]
+    assert [each.returncode for each in done] == [0, 0], done[0].stderr + done[1].stderr
+    assert [each.stdout.count("Embeddings:") for each in done] == [1, 0]
     both = Embeddings(tmp_path / "out")
     assert (both.meta["processes"], both.meta["images"]) == (2, 360)
     assert both.images.equals(digits.images)

@@ -129,7 +129,7 @@ def test_an_empty_sweep_is_one_line(values: str, sweep: Callable, tmp_path: Path
     assert not list((tmp_path / "work").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.torture  # its jobs import everything anew: half a minute
 def test_submitit_runs_jobs_side_by_side(
     command: Callable, run_program: Callable, tmp_path: Path
 ) -> None:
