@@ -252,7 +252,8 @@ class HadamardDirections:
     """Rows of Hadamard matrices with random signs, which cost no dense product.
 
     Fresh at every call, shared by the views: each block has its own signs, all have one random
-    choice of the matrix's columns. See :class:`HadamardProjections`.
+    choice of the matrix's columns and one mix of eight outputs each. See
+    :class:`HadamardProjections`.
 
     Args:
         num_projections: K, positive.
@@ -294,7 +295,10 @@ class HadamardDirections:
         coins = torch.empty(blocks, size, device=device).bernoulli_(generator=generator)
         ranks = torch.empty(size, device=device).uniform_(generator=generator)
         places = ranks.argsort()[:dim]
-        return HadamardProjections(self.num_projections, coins.mul_(2).sub_(1), places)
+        mix = torch.empty(dim, device=device).bernoulli_(generator=generator)
+        return HadamardProjections(
+            self.num_projections, coins.mul_(2).sub_(1), places, mix.mul_(2).sub_(1)
+        )
 
 
 # By the reference implementation's names for `projection_vectors_type`, and ours for hadamard.

@@ -14,6 +14,8 @@ from solo_plugins.losses.projections import Piece
 # The largest Kronecker factor is 2**4: a factor of n costs 2n operations an element, and more and
 # smaller factors cost more passes over memory.
 _LOG_FACTOR = 4
+# Outputs that are mixed with each other before the blocks.
+_GROUP = 8
 
 
 def kronecker_factors(size: int) -> list[int]:
@@ -73,10 +75,17 @@ class HadamardProjections:
     of a sample and block is 2 P times the sum of the factors, 24 for P = 512, in place of the 2 P D
     operations of a dense product. H is symmetric: the adjoint is the factors, then the signs.
 
+    With `mix` every eight outputs, in the order of their places, are first multiplied by signs and
+    by the orthogonal matrix of H's kind of 8 rows, once for all blocks; what is left of D stays.
+    Lengths and angles stay too, but the entries of a direction are sums of eight signs then, as
+    uneven as those of a random direction nearly are. Without it all are equally large, which for
+    few active outputs is another regulariser: docs/performance.md.
+
     Args:
         num: K, positive. The last block is cut.
         signs: 1 and -1, (blocks, P), with at least K / P blocks.
         places: the column t of each output, (D,), all different, each below P.
+        mix: 1 and -1, (D,), for the outputs in the order of their places, or None.
 
     References:
         Yu et al., Orthogonal Random Features, NeurIPS 2016 (structured orthogonal random features);
@@ -85,10 +94,15 @@ class HadamardProjections:
 
     num_views = 1
 
-    def __init__(self, num: int, signs: Tensor, places: Tensor) -> None:
+    def __init__(self, num: int, signs: Tensor, places: Tensor, mix: Tensor | None = None) -> None:
         self.num, self.dim, self.size = num, len(places), signs.size(1)
         self._signs = signs.unsqueeze(2)  # (blocks, P, 1)
         self._scale = self.dim**-0.5
+        self._mix = mix
+        if mix is not None:
+            self._order = places.argsort()
+            self._rank = self._order.argsort()
+            places = places[self._order]
         self._places = places
         # The output at each place, D where there is none.
         self._outputs = torch.full((self.size,), self.dim, device=signs.device)
@@ -99,14 +113,29 @@ class HadamardProjections:
 
     def enter(self, samples: Tensor) -> Tensor:
         """Put the outputs of samples (V, N, D) at their places in (V, P, N), zeros elsewhere."""
-        num_views, num_samples, _ = samples.shape
-        zeros = samples.new_zeros(num_views, 1, num_samples)
-        columns = torch.cat([samples.mT, zeros], dim=1)  # one for all places without an output
+        columns = samples.mT
+        if self._mix is not None:
+            signs = self._mix.to(columns.dtype).unsqueeze(1)
+            columns = self._mixed(columns.index_select(1, self._order) * signs)
+        # one row of zeros for all places without an output
+        columns = torch.cat([columns, columns.new_zeros(len(columns), 1, columns.size(2))], dim=1)
         return columns.index_select(1, self._outputs)
 
     def leave(self, columns: Tensor) -> Tensor:
         """Take the outputs (V, N, D) from their places in (V, P, N)."""
-        return columns.index_select(1, self._places).mT
+        columns = columns.index_select(1, self._places)
+        if self._mix is not None:
+            signs = self._mix.to(columns.dtype).unsqueeze(1)
+            columns = (self._mixed(columns) * signs).index_select(1, self._rank)
+        return columns.mT
+
+    def _mixed(self, columns: Tensor) -> Tensor:
+        """Multiply every eight of the rows (V, D, N) by the symmetric orthogonal matrix."""
+        whole = self.dim - self.dim % _GROUP
+        matrix = sylvester(_GROUP, device=columns.device).to(columns.dtype) * _GROUP**-0.5
+        groups = columns[:, :whole].unflatten(1, (whole // _GROUP, _GROUP))
+        mixed = torch.matmul(matrix, groups).flatten(1, 2)
+        return torch.cat([mixed, columns[:, whole:]], dim=1) if whole < self.dim else mixed
 
     def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
         """Cut into pieces of whole blocks, as many as half of `chunk_size` holds, one at least.

@@ -18,19 +18,27 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _given(num: int, dim: int) -> tuple[HadamardProjections, Tensor]:
-    """Projections of known signs and places, and their rows by scipy's matrix in float64."""
+def _given(num: int, dim: int, mixed: bool = False) -> tuple[HadamardProjections, Tensor]:
+    """Projections of known signs and places, and their rows by scipy's matrices in float64."""
     size = 1 << (dim - 1).bit_length()
     signs = _draw(-(-num // size), size).sign()
     places = _draw(size, seed=1).argsort()[:dim]
     blocks = torch.from_numpy(hadamard(size)) * signs.unsqueeze(1)  # (blocks, size, size)
     rows = blocks.flatten(0, 1)[:num, places] / dim**0.5
-    return HadamardProjections(num, signs.float(), places), rows
+    if not mixed:
+        return HadamardProjections(num, signs.float(), places), rows
+    mix, order = _draw(dim, seed=2).sign(), places.argsort()
+    whole = torch.eye(dim, dtype=torch.float64)
+    for start in range(0, dim - 7, 8):
+        whole[start : start + 8, start : start + 8] = torch.from_numpy(hadamard(8)) / 8**0.5
+    rows = rows[:, order] @ whole * mix
+    return HadamardProjections(num, signs.float(), places, mix.float()), rows[:, order.argsort()]
 
 
 @pytest.mark.parametrize("dim", DIMS)
-def test_rows_are_scipys_matrix_with_signs_and_of_unit_length(dim: int) -> None:
-    projections, rows = _given(2 * dim + 3, dim)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_rows_are_scipys_matrix_with_signs_and_of_unit_length(dim: int, mixed: bool) -> None:
+    projections, rows = _given(2 * dim + 3, dim, mixed)
     torch.testing.assert_close(projections.dense(torch.float64), rows)
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows), dtype=torch.float64))
 
@@ -41,7 +49,7 @@ def test_rows_are_scipys_matrix_with_signs_and_of_unit_length(dim: int) -> None:
 def test_value_and_gradient_are_the_dense_matrixs(
     dim: int, num: int, chunk_size: int | None
 ) -> None:
-    projections, rows = _given(num, dim)
+    projections, rows = _given(num, dim, mixed=num == 100)
     z, y = _draw(2, 6, dim).requires_grad_(), _draw(2, 6, dim, seed=1)
     loss = sliced_wasserstein(z, y, projections, chunk_size=chunk_size)
     wanted = sliced_wasserstein(z, y, rows)
@@ -71,8 +79,15 @@ def test_blocks_have_signs_and_calls_have_places_of_their_own() -> None:
     first, second = directions([torch.zeros(1, 64)]).dense().split(64)
     assert not torch.equal(first, second)
     again = directions([torch.zeros(1, 64)]).dense()[:64]
-    # The products of the entries of two rows are a row of the matrix, whatever the signs.
-    assert not torch.equal(first[1] * first[2], again[1] * again[2])
+    assert not torch.equal(first, again)
+
+
+def test_entries_are_as_uneven_as_the_mean_of_eight_signs() -> None:
+    rows = HadamardDirections(4096)([torch.zeros(1, 512)]).dense(torch.float64) * 512**0.5
+    # a sum of n signs / n**.5 has a fourth moment of 3 - 2 / n; a normal one has 3
+    error = rows.pow(4).std() / rows.numel() ** 0.5
+    # The signs of one group serve 8 entries, and all blocks share the mix: fewer draws by that.
+    assert abs(rows.pow(4).mean() - (3 - 2 / 8)) < 4 * 8 * error
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
