@@ -81,16 +81,23 @@ def embed(run: str, data: str | None, out: str, **settings: Any) -> None:
 @click.option("--by", default="codes", show_default=True, type=click.Choice(["codes", "features"]))
 @click.option("-m", type=int, help="Cut codes to their M largest outputs.")
 @click.option("--run", help="The network, if it is not any more where it was.")
-def search(embeddings: str, images: tuple[str, ...], **settings: Any) -> None:
+@click.option("--picture", help="A .png, .pdf or .svg of each image with its neighbours.")
+def search(embeddings: str, images: tuple[str, ...], picture: str | None, **settings: Any) -> None:
     """Find what is nearest to each IMAGE, as a table separated by tabs."""
     with _one_line_errors():
+        from solo_plugins.inference.picture import check_picture, write_picture
         from solo_plugins.inference.query import Hit
         from solo_plugins.inference.query import search as find
 
+        if picture is not None:
+            check_picture(picture)
         hits = find(embeddings, images, **settings)
         click.echo("\t".join(Hit._fields))
         for hit in hits:
             click.echo("\t".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in hit))
+        if picture is not None:
+            for reason in write_picture(embeddings, hits, picture):
+                click.echo(f"Left out of the picture: {reason}", err=True)
 
 
 @main.command()

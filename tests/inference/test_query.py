@@ -15,6 +15,7 @@ from solo_plugins.__main__ import main
 from solo_plugins.codes import Embeddings, keep_largest
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.inference.embed import embed
+from solo_plugins.inference.picture import write_picture
 from solo_plugins.inference.query import search
 
 pytestmark = pytest.mark.usefixtures("methods")
@@ -116,3 +117,45 @@ def test_the_command_prints_a_table(embedded: Embeddings, tmp_path: Path) -> Non
     header, *lines = (line.split("\t") for line in done.output.splitlines())
     assert header == ["query", "place", "similarity", "number", "name", "kind"]
     assert [line[1] for line in lines] == ["1", "2"]
+
+
+def test_a_picture_shows_each_query_with_its_neighbours(
+    embedded: Embeddings, tmp_path: Path
+) -> None:
+    # twice the queries are twice the rows, more neighbours more columns
+    sizes = []
+    for number, (images, k) in enumerate([((3,), 2), ((3, 7), 2), ((3,), 5)]):
+        out = tmp_path / f"{number}.png"
+        paths = _paths(embedded, *images)
+        args = ["search", str(embedded.folder), *paths, "-k", str(k), "--picture", str(out)]
+        run = CliRunner().invoke(main, args)
+        assert run.exit_code == 0, run.output
+        with Image.open(out) as picture:
+            sizes.append(picture.size)
+    (width, height), tall, wide = sizes
+    assert tall == (width, 2 * height)
+    assert wide == (2 * width, height)
+
+
+def test_images_that_are_gone_are_left_out_of_the_picture_with_the_reason(
+    embedded: Embeddings, tmp_path: Path
+) -> None:
+    hit = search(embedded.folder, _paths(embedded, 3), k=1)[0]
+    own = embedded.folder.with_name("images") / hit.name
+    query, kept = tmp_path / "query.png", own.read_bytes()
+    query.write_bytes(kept)
+    own.unlink()
+    try:
+        (reason,) = write_picture(
+            embedded.folder, [hit._replace(query=str(query))], tmp_path / "x.svg"
+        )
+    finally:
+        own.write_bytes(kept)
+    assert str(own) in reason
+
+
+def test_a_picture_of_another_kind_is_refused_before_the_search(embedded: Embeddings) -> None:
+    args = ["search", str(embedded.folder), "gone.png", "--picture", "x.gif"]
+    run = CliRunner().invoke(main, args)
+    assert run.exit_code == 1
+    assert "a name that ends with .png" in str(run.exception)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""A picture of a search: each query with its neighbours."""
+
+__all__ = ["check_picture", "write_picture"]
+
+import base64
+from collections.abc import Sequence
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+
+from PIL import Image
+
+from solo_plugins.atlas.thumbnails import read_thumbnails
+from solo_plugins.codes.embeddings import Embeddings
+from solo_plugins.data.images import read_image
+from solo_plugins.errors import one_of
+from solo_plugins.inference.query import Hit
+from solo_plugins.pictures.grid import Cell, draw_grid
+from solo_plugins.runs.files import write_bytes
+
+_KINDS = ("png", "pdf", "svg")
+
+
+def check_picture(path: str | Path) -> str:
+    """Find out the kind of a picture from its name.
+
+    Args:
+        path: a file.
+
+    Returns:
+        png, pdf or svg.
+
+    Raises:
+        ConfigurationError: if it is none of these.
+    """
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in _KINDS:
+        raise one_of("picture", str(path), [f"a name that ends with .{kind}" for kind in _KINDS])
+    return kind
+
+
+def write_picture(folder: str | Path, hits: Sequence[Hit], path: str | Path) -> tuple[str, ...]:
+    """Draw what a search has found, a row for each query.
+
+    Args:
+        folder: the embeddings that were searched.
+        hits: what the search gave.
+        path: the picture, a png, pdf or svg.
+
+    Returns:
+        Why images are left out, each reason once.
+
+    Raises:
+        ConfigurationError: if the file's name has another ending, or it cannot be written.
+    """
+    kind = check_picture(path)
+    embeddings = Embeddings(Path(folder))
+    table = embeddings.images
+    place = {key: row for row, key in enumerate(zip(table["index"], table["name"], strict=True))}
+    rows = {hit: place[hit.number, hit.name] for hit in hits if hit.place}
+    thumbnails = read_thumbnails(embeddings, sorted(set(rows.values())))
+    grid = []
+    for query, found in groupby(hits, key=lambda hit: hit.query):
+        cells = [Cell(read_image(query), Path(query).name)]
+        for hit in found:
+            if hit.place:
+                uri = thumbnails.uris.get(rows[hit])
+                image = None if uri is None else _image(uri)
+                cells.append(Cell(image, f"{hit.kind or hit.name} {hit.similarity:.2f}"))
+            else:
+                cells.append(Cell(None, "no active output"))
+        grid.append(cells)
+    figure = draw_grid(grid)
+    write_bytes(Path(path), lambda file: figure.savefig(file, format=kind))
+    return tuple(dict.fromkeys(thumbnails.missing.values()))
+
+
+def _image(uri: str) -> Image.Image:
+    return Image.open(BytesIO(base64.b64decode(uri.partition(",")[2])))
