@@ -5,8 +5,8 @@ There are two in use: main on GitHub (1.0.6, never released, used from its clone
 (2021). Main imports as it is. The PyPI release asks for two modules that cannot be installed beside
 Lightning 2: ``pytorch_lightning``, for which Lightning itself stands in, and ``pl_bolts``, of which
 it uses one scheduler. Both stand-ins exist in ``sys.modules`` during the import only. Where
-umap-learn is installed it would import that too, which takes several seconds of compiling for a
-callback that is not used here: ``umap`` is hidden meanwhile.
+umap-learn is installed both releases would import that too, which takes several seconds of
+compiling for a callback that is not used here: ``umap`` is hidden meanwhile.
 """
 
 __all__ = ["INSTALL_HINT", "import_solo", "release"]
@@ -17,7 +17,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,7 +61,10 @@ def import_solo() -> Literal["main", "pypi"]:
         SoloLearnMissingError: if solo-learn is not installed.
     """
     found = release()
-    with nullcontext() if found == "main" else _stand_ins(), warnings.catch_warnings():
+    shown: dict[str, Any] = {"umap": None}  # what Python takes for a module that is not there
+    if found == "pypi":
+        shown |= _stand_ins()
+    with _in_place(shown), warnings.catch_warnings():
         # Main imports timm by a path that today's timm calls deprecated.
         warnings.simplefilter("ignore")
         # It imports the modules of both releases that need the stand-ins.
@@ -69,9 +72,8 @@ def import_solo() -> Literal["main", "pypi"]:
     return found
 
 
-@contextmanager
-def _stand_ins() -> Iterator[None]:
-    """Show Lightning as ``pytorch_lightning`` and one scheduler as ``pl_bolts``, and no umap."""
+def _stand_ins() -> dict[str, Any]:
+    """Give Lightning the name ``pytorch_lightning``, and ``pl_bolts`` one scheduler."""
     shown: dict[str, Any] = {
         "pytorch_lightning" + name.removeprefix(pl.__name__): module
         for name, module in list(sys.modules.items())
@@ -82,18 +84,28 @@ def _stand_ins() -> Iterator[None]:
     shown["pl_bolts"] = types.ModuleType("pl_bolts")
     shown["pl_bolts.optimizers"] = types.ModuleType("pl_bolts.optimizers")
     shown["pl_bolts.optimizers.lr_scheduler"] = scheduler
-    shown["umap"] = None  # what Python takes for a module that is not there
-    hidden = {name: module for name, module in sys.modules.items() if _is_stood_in(name)}
+    return shown
+
+
+@contextmanager
+def _in_place(shown: dict[str, Any]) -> Iterator[None]:
+    """Show modules for a while, in place of all of the packages that they belong to."""
+    packages = {name.partition(".")[0] for name in shown}
+
+    def found() -> dict[str, Any]:
+        return {
+            name: module
+            for name, module in sys.modules.items()
+            if name.partition(".")[0] in packages
+        }
+
+    hidden = found()
     for name in hidden:
         del sys.modules[name]
     sys.modules.update(shown)
     try:
         yield
     finally:
-        for name in [name for name in sys.modules if _is_stood_in(name)]:
+        for name in found():
             del sys.modules[name]
         sys.modules.update(hidden)
-
-
-def _is_stood_in(name: str) -> bool:
-    return name.partition(".")[0] in ("pytorch_lightning", "pl_bolts", "umap")
