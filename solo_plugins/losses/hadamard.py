@@ -116,17 +116,20 @@ class HadamardProjections:
         columns = samples.mT
         if self._mix is not None:
             signs = self._mix.to(columns.dtype).unsqueeze(1)
-            columns = self._mixed(columns.index_select(1, self._order) * signs)
+            columns = self._mixed(columns.index_select(1, self._order).mul_(signs))
+            if self.dim == self.size:  # in the order of their places already
+                return columns
         # one row of zeros for all places without an output
         columns = torch.cat([columns, columns.new_zeros(len(columns), 1, columns.size(2))], dim=1)
         return columns.index_select(1, self._outputs)
 
     def leave(self, columns: Tensor) -> Tensor:
         """Take the outputs (V, N, D) from their places in (V, P, N)."""
-        columns = columns.index_select(1, self._places)
+        if self._mix is None or self.dim < self.size:
+            columns = columns.index_select(1, self._places)
         if self._mix is not None:
             signs = self._mix.to(columns.dtype).unsqueeze(1)
-            columns = (self._mixed(columns) * signs).index_select(1, self._rank)
+            columns = self._mixed(columns).mul_(signs).index_select(1, self._rank)
         return columns.mT
 
     def _mixed(self, columns: Tensor) -> Tensor:
