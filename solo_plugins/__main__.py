@@ -9,6 +9,7 @@ __all__ = ["main"]
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -85,12 +86,13 @@ def embed(run: str, data: str | None, out: str, **settings: Any) -> None:
 def search(embeddings: str, images: tuple[str, ...], picture: str | None, **settings: Any) -> None:
     """Find what is nearest to each IMAGE, as a table separated by tabs."""
     with _one_line_errors():
-        from solo_plugins.inference.picture import check_picture, write_picture
+        from solo_plugins.inference.picture import write_picture
         from solo_plugins.inference.query import Hit
         from solo_plugins.inference.query import search as find
+        from solo_plugins.pictures.style import picture_kind
 
         if picture is not None:
-            check_picture(picture)
+            picture_kind(Path(picture), "picture")
         hits = find(embeddings, images, **settings)
         click.echo("\t".join(Hit._fields))
         for hit in hits:

@@ -139,12 +139,6 @@ def _complete_data(cfg: DictConfig) -> None:
         )
     if data.no_labels:
         cfg.knn_eval.enabled = False
-    own_split = DATASETS[data.dataset].own_split
-    if cfg.auto_umap.enabled and not own_split and (data.no_labels or data.val_path is None):
-        raise ConfigurationError(
-            "Expected `auto_umap.enabled` to be true only with validation images, which it draws, "
-            f"but got true and `data.val_path` {data.val_path}, `data.no_labels` {data.no_labels}."
-        )
 
 
 def _complete_backbone(cfg: DictConfig) -> None:

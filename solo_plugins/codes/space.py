@@ -10,11 +10,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from solo_plugins.codes.embeddings import Embeddings
-from solo_plugins.errors import ConfigurationError, one_of
+from solo_plugins.errors import ConfigurationError
 from solo_plugins.pictures.space import METHODS, check_umap, draw_planes, plane, some
+from solo_plugins.pictures.style import picture_kind
 from solo_plugins.runs.files import write_bytes, write_text
-
-_KINDS = ("png", "pdf", "svg")
 
 
 class SpacePicture(NamedTuple):
@@ -59,9 +58,7 @@ def write_space(
             cannot work.
     """
     picture = Path(folder) / "space.png" if out is None else Path(out)
-    kind = picture.suffix.lower().removeprefix(".")
-    if kind not in _KINDS:
-        raise one_of("out", picture.name, [f"a name that ends with .{kind}" for kind in _KINDS])
+    kind = picture_kind(picture, "out")
     if most < 4:
         raise ConfigurationError(f"Expected `images` to be at least 4 but got {most}.")
     if "umap" in methods:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A picture of a search: each query with its neighbours."""
 
-__all__ = ["check_picture", "write_picture"]
+__all__ = ["write_picture"]
 
 import base64
 from collections.abc import Sequence
@@ -14,30 +14,10 @@ from PIL import Image
 from solo_plugins.atlas.thumbnails import read_thumbnails
 from solo_plugins.codes.embeddings import Embeddings
 from solo_plugins.data.images import read_image
-from solo_plugins.errors import one_of
 from solo_plugins.inference.query import Hit
 from solo_plugins.pictures.grid import Cell, draw_grid
+from solo_plugins.pictures.style import picture_kind
 from solo_plugins.runs.files import write_bytes
-
-_KINDS = ("png", "pdf", "svg")
-
-
-def check_picture(path: str | Path) -> str:
-    """Find out the kind of a picture from its name.
-
-    Args:
-        path: a file.
-
-    Returns:
-        png, pdf or svg.
-
-    Raises:
-        ConfigurationError: if it is none of these.
-    """
-    kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in _KINDS:
-        raise one_of("picture", str(path), [f"a name that ends with .{kind}" for kind in _KINDS])
-    return kind
 
 
 def write_picture(folder: str | Path, hits: Sequence[Hit], path: str | Path) -> tuple[str, ...]:
@@ -54,7 +34,7 @@ def write_picture(folder: str | Path, hits: Sequence[Hit], path: str | Path) -> 
     Raises:
         ConfigurationError: if the file's name has another ending, or it cannot be written.
     """
-    kind = check_picture(path)
+    kind = picture_kind(Path(path), "picture")
     embeddings = Embeddings(Path(folder))
     table = embeddings.images
     place = {key: row for row, key in enumerate(zip(table["index"], table["name"], strict=True))}

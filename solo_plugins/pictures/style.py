@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: MIT
 """The look that all pictures share."""
 
-__all__ = ["PANELS", "colors", "finish", "theme"]
+__all__ = ["PANELS", "colors", "finish", "picture_kind", "theme"]
 
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib import pyplot as plt
 
+from solo_plugins.errors import one_of
+
 # For grids: every panel has axes of its own, and the legend takes no room from them.
 PANELS: dict[str, Any] = {"sharex": False, "sharey": False, "legend_out": False}
+
+_KINDS = ("png", "pdf", "svg")
 
 
 @contextmanager
@@ -58,3 +63,22 @@ def finish(grid: sns.FacetGrid, title: str) -> None:
     sns.move_legend(grid, "upper center", bbox_to_anchor=(0.5, 0), ncol=2, title=None)
     grid.figure.suptitle(title)
     grid.tight_layout()
+
+
+def picture_kind(path: Path, setting: str) -> str:
+    """Find out the kind of a picture from its name.
+
+    Args:
+        path: a file.
+        setting: which setting or option names it.
+
+    Returns:
+        png, pdf or svg.
+
+    Raises:
+        ConfigurationError: if it is none of these.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in _KINDS:
+        raise one_of(setting, str(path), [f"a name that ends with .{kind}" for kind in _KINDS])
+    return kind

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import PretrainDataModule
+from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import METHODS
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.registry import register
@@ -82,6 +83,11 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     if cfg.performance.compile:
         model = compiled(model, hardware)
     data = PretrainDataModule(cfg)
+    if cfg.auto_umap.enabled and not data.validates:
+        raise ConfigurationError(
+            "Expected `auto_umap.enabled` to be true only with labelled validation images, which "
+            f"it draws, but got true and `data.val_path` {cfg.data.val_path}."
+        )
     data.check(hardware.num_devices * cfg.num_nodes)
     for note in data.notes:
         say(note)

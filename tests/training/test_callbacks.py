@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from torch import nn
 
+from solo_plugins.errors import ConfigurationError
 from solo_plugins.training.callbacks import Resumable
 from solo_plugins.training.pretrain import PretrainResult, pretrain
 
@@ -74,3 +76,13 @@ def test_pictures_of_some_epochs_leave_training_as_it_is(
     weights = _weights(drawn)
     for name, value in _weights(plain).items():
         assert torch.equal(value, weights[name]), name
+
+
+def test_pictures_without_validation_images_are_refused(make_cfg: Make, tmp_path: Path) -> None:
+    for number in range(16):
+        path = tmp_path / "images" / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    data = {"data__dataset": "custom", "data__train_path": str(tmp_path / "images")}
+    with pytest.raises(ConfigurationError, match=r"`auto_umap.enabled` .* validation images"):
+        pretrain(make_cfg(**data, auto_umap={"enabled": True}))
