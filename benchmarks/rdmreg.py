@@ -29,6 +29,7 @@ from torch import Tensor
 
 from solo_plugins import RDMReg, RectifiedGeneralizedGaussian, sigma_gn
 from solo_plugins.losses import DIRECTIONS, Directions
+from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.ordering import sort_in_place
 from solo_plugins.losses.projections import Piece
 from solo_plugins.losses.sliced_wasserstein import default_chunk_size
@@ -80,10 +81,12 @@ class Floor:
 
     def _walk(self, pieces: Sequence[Piece]) -> None:
         gradient = torch.zeros_like(self.columns)
+        buffers = Buffers(self.columns.device)
         for piece in pieces:
             for view, columns in enumerate(self.columns):
-                sort_in_place(piece.project(columns, view))
-                piece.back(sort_in_place(piece.project(columns, view)), gradient[view], view)
+                sort_in_place(piece.project(columns, view, buffers, "target"))
+                rows = sort_in_place(piece.project(columns, view, buffers, "outputs"))
+                piece.back(rows, gradient[view], view, buffers)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.projections import Piece
 
 # The largest Kronecker factor is 2**4: a factor of n costs 2n operations an element, and more and
@@ -112,11 +113,16 @@ class HadamardProjections:
         ]
 
     def enter(self, samples: Tensor) -> Tensor:
-        """Put the outputs of samples (V, N, D) at their places in (V, P, N), zeros elsewhere."""
+        """Put the outputs of samples (V, N, D) at their places in (V, P, N), zeros elsewhere.
+
+        They are divided by the square root of D, so that what is left of directions is 1 and -1.
+        """
         columns = samples.mT
-        if self._mix is not None:
-            signs = self._mix.to(columns.dtype).unsqueeze(1)
-            columns = self._mixed(columns.index_select(1, self._order).mul_(signs))
+        if self._mix is None:
+            columns = columns * self._scale
+        else:
+            signs = self._signs_of_mix(columns.dtype)
+            columns = self._mix_groups(columns.index_select(1, self._order).mul_(signs))
             if self.dim == self.size:  # in the order of their places already
                 return columns
         # one row of zeros for all places without an output
@@ -124,37 +130,47 @@ class HadamardProjections:
         return columns.index_select(1, self._outputs)
 
     def leave(self, columns: Tensor) -> Tensor:
-        """Take the outputs (V, N, D) from their places in (V, P, N)."""
+        """Take the outputs (V, N, D) from their places in (V, P, N), which may be changed."""
         if self._mix is None or self.dim < self.size:
             columns = columns.index_select(1, self._places)
-        if self._mix is not None:
-            signs = self._mix.to(columns.dtype).unsqueeze(1)
-            columns = self._mixed(columns).mul_(signs).index_select(1, self._rank)
-        return columns.mT
+        if self._mix is None:
+            return columns.mul_(self._scale).mT
+        signs = self._signs_of_mix(columns.dtype)
+        return self._mix_groups(columns).mul_(signs).index_select(1, self._rank).mT
 
-    def _mixed(self, columns: Tensor) -> Tensor:
-        """Multiply every eight of the rows (V, D, N) by the symmetric orthogonal matrix."""
+    def _signs_of_mix(self, dtype: torch.dtype) -> Tensor:
+        assert self._mix is not None
+        return self._mix.to(dtype).unsqueeze(1) * self._scale
+
+    def _mix_groups(self, columns: Tensor) -> Tensor:
+        """Multiply every eight of the rows (V, D, N) by the symmetric orthogonal matrix, in place.
+
+        One view at a time, which takes less memory.
+        """
         whole = self.dim - self.dim % _GROUP
         matrix = sylvester(_GROUP, device=columns.device).to(columns.dtype) * _GROUP**-0.5
-        groups = columns[:, :whole].unflatten(1, (whole // _GROUP, _GROUP))
-        mixed = torch.matmul(matrix, groups).flatten(1, 2)
-        return torch.cat([mixed, columns[:, whole:]], dim=1) if whole < self.dim else mixed
+        for view in columns:
+            groups = view[:whole].unflatten(0, (whole // _GROUP, _GROUP))
+            groups.copy_(torch.matmul(matrix, groups))
+        return columns
 
     def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
-        """Cut into pieces of whole blocks, as many as half of `chunk_size` holds, one at least.
+        """Cut into pieces of as many whole blocks as half of `chunk_size` holds, or of parts.
 
-        Half, since the signed samples and each factor's product are buffers too. Where `rows` cut a
-        block, its part is a piece of its own.
+        Half, since the signed samples and each factor's product are buffers too. A part of a block
+        has whole multiples of the rows that one row of the first factor makes, as far as `rows` do.
         """
-        at_once = max(1, chunk_size // (2 * self.size))
+        half, unit = chunk_size // 2, self.size // len(self._factors[0])
+        blocks, part = half // self.size, max(unit, half // unit * unit)
         pieces: list[Piece] = []
         start = rows.start
         while start < rows.stop:
             block, first = divmod(start, self.size)
-            whole = 0 if first else min(at_once, (rows.stop - start) // self.size)
-            last = self.size if whole else min(self.size, rows.stop - block * self.size)
+            whole = 0 if first else min(blocks, (rows.stop - start) // self.size)
+            next_part = (first // part + 1) * part
+            last = self.size if whole else min(self.size, next_part, rows.stop - block * self.size)
             signs = self._signs[block : block + max(1, whole)]
-            pieces.append(_Blocks(signs, self._scale, self._factors, range(first, last)))
+            pieces.append(_Blocks(signs, self._factors, range(first, last)))
             start = block * self.size + (whole * self.size or last)
         return pieces
 
@@ -162,7 +178,10 @@ class HadamardProjections:
         """Give the directions as unit rows (K, D), by projecting the unit vectors."""
         identity = torch.eye(self.dim, dtype=dtype, device=self._signs.device).unsqueeze(0)
         columns = self.enter(identity)[0]
-        return torch.cat([piece.project(columns, 0) for piece in self.pieces(range(self.num), 1)])
+        buffers = Buffers(columns.device)
+        pieces = self.pieces(range(self.num), 1)
+        rows = [piece.project(columns, 0, buffers, "outputs").clone() for piece in pieces]
+        return torch.cat(rows)
 
 
 @dataclass(frozen=True)
@@ -170,34 +189,34 @@ class _Blocks:
     """Some rows of a block, or all rows of B blocks."""
 
     signs: Tensor  # (B, P, 1)
-    scale: float
     factors: Sequence[Tensor]
     rows: range
 
-    def project(self, columns: Tensor, view: int) -> Tensor:
+    def project(self, columns: Tensor, view: int, buffers: Buffers, name: str) -> Tensor:
         low, high, unit = self._groups()
         first, *rest = (factor.to(columns.dtype) for factor in self.factors)
-        data = columns * self._diagonal(columns.dtype)
-        data = _multiply([first[low:high], *rest], data, len(data))
+        signed = buffers.take("left", (len(self.signs), *columns.shape), columns.dtype)
+        data = torch.mul(columns, self.signs.to(columns.dtype), out=signed)
+        factors = [first[low:high], *rest]
+        data = _multiply(factors, data, len(data), buffers, ["right", "left"], name)
         start = low * unit
         return data.view(-1, columns.size(-1))[self.rows.start - start : self._stop() - start]
 
-    def back(self, rows: Tensor, into: Tensor, view: int) -> None:
+    def back(self, rows: Tensor, into: Tensor, view: int, buffers: Buffers) -> None:
         low, high, unit = self._groups()
         first, *rest = (factor.to(into.dtype) for factor in self.factors)
         above, below = self.rows.start - low * unit, len(self.signs) * high * unit - self._stop()
         if above or below:
             rows = torch.nn.functional.pad(rows, (0, 0, above, below))
-        data = _multiply(rest, rows, len(self.signs) * (high - low))
-        data = _multiply([first[low:high].T], data, len(self.signs))
-        data, diagonal = data.view(-1, *into.shape), self._diagonal(into.dtype)
+        names = ["left", "right"]
+        data = _multiply(rest, rows, len(self.signs) * (high - low), buffers, names)
+        names = names[len(rest) % 2 :] + names[: len(rest) % 2]
+        data = _multiply([first[low:high].T], data, len(self.signs), buffers, names)
+        data, signs = data.view(-1, *into.shape), self.signs.to(into.dtype)
         if len(data) == 1:
-            into.addcmul_(data[0], diagonal[0])
+            into.addcmul_(data[0], signs[0])
         else:
-            into += data.mul_(diagonal).sum(dim=0)
-
-    def _diagonal(self, dtype: torch.dtype) -> Tensor:
-        return self.signs.to(dtype) * self.scale
+            into += data.mul_(signs).sum(dim=0)
 
     def _groups(self) -> tuple[int, int, int]:
         """The first factor's rows that `rows` need, from and to, and the rows that each makes."""
@@ -209,18 +228,32 @@ class _Blocks:
         return (len(self.signs) - 1) * self.signs.size(1) + self.rows.stop
 
 
-def _multiply(factors: Sequence[Tensor], data: Tensor, groups: int) -> Tensor:
+def _multiply(
+    factors: Sequence[Tensor],
+    data: Tensor,
+    groups: int,
+    buffers: Buffers,
+    names: Sequence[str],
+    last: str | None = None,
+) -> Tensor:
     """Multiply by factors (m, n), each along an axis of its own.
 
     Args:
         factors: matrices, for the axes from the outer to the inner one.
         data: elements in the order (groups, axis of each factor, the rest).
         groups: the number of groups.
+        buffers: memory for the products.
+        names: the buffers of products in turn; `data` is not in the first one.
+        last: the buffer of the last product, if it is to be another one.
 
     Returns:
         The product, of the shape that the last multiplication gave it.
     """
-    for factor in factors:
-        data = torch.matmul(factor, data.view(groups, factor.size(1), -1))
-        groups *= factor.size(0)
+    for place, factor in enumerate(factors):
+        num_rows, num_columns = factor.shape
+        data = data.view(groups, num_columns, -1)
+        name = last if last and place == len(factors) - 1 else names[place % 2]
+        out = buffers.take(name, (groups, num_rows, data.size(2)), data.dtype)
+        data = torch.bmm(factor.expand(groups, num_rows, num_columns), data, out=out)
+        groups *= num_rows
     return data

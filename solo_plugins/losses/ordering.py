@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solo_plugins.losses.buffers import Buffers
+
 # numpy's sorts of numbers are vectorised on the CPU and torch's are not. A sort that tells where
 # each value came from is several times slower, but the column can be sorted along in the lowest
 # bits of the number. Up to 2**10 columns a value and its column go into 32 bits, which takes less
@@ -37,34 +39,38 @@ def sort_in_place(rows: Tensor) -> Tensor:
     return rows.sort(dim=-1).values
 
 
-def match_by_rank(rows: Tensor, sorted_rows: Tensor) -> Tensor:
+def match_by_rank(rows: Tensor, sorted_rows: Tensor, buffers: Buffers | None = None) -> Tensor:
     """Give each value of a row the value of the same rank in another.
 
     Args:
         rows: (R, N), float32 or float64.
         sorted_rows: (R, N), each row in ascending order.
+        buffers: memory to use; "left", "right" and "order" are changed.
 
     Returns:
         (R, N), where a place has the value of `sorted_rows` whose rank is that of the place's value
-        in `rows`.
+        in `rows`; in the buffer "left".
 
     Example:
         >>> match_by_rank(torch.tensor([[7.0, 5.0, 6.0]]), torch.tensor([[1.0, 2.0, 3.0]]))
         tensor([[3., 1., 2.]])
     """
-    return torch.empty_like(rows).scatter_(1, order_of(rows), sorted_rows)
+    buffers = buffers or Buffers(rows.device)
+    order = order_of(rows, buffers)
+    return buffers.take("left", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
 
 
-def order_of(rows: Tensor) -> Tensor:
+def order_of(rows: Tensor, buffers: Buffers | None = None) -> Tensor:
     """Compute the order that sorts each row.
 
     Args:
         rows: (R, N), float32 or float64.
+        buffers: memory to use; "left", "right" and "order" are changed.
 
     Returns:
-        Columns (R, N), int64. In float32 on a CPU with up to 1024 columns, values of all rows that
-        differ by less than one part in 2**21 of the largest magnitude (2**23 for 256 columns) may
-        be taken for equal.
+        Columns (R, N), int64, maybe in the buffer "order". In float32 on a CPU with up to 1024
+        columns, values of all rows that differ by less than one part in 2**21 of the largest
+        magnitude (2**23 for 256 columns) may be taken for equal.
     """
     if rows.device.type != "cpu":
         return rows.sort(dim=-1).indices
@@ -75,23 +81,26 @@ def order_of(rows: Tensor) -> Tensor:
         return rows.argsort(dim=-1)  # the bits of a column would not survive in them
     bits = (rows.size(-1) - 1).bit_length()
     if bits <= _NARROW_BITS and _is_narrow(rows, magnitude):
-        return _narrow_order(rows, magnitude, bits)
+        return _narrow_order(rows, magnitude, bits, buffers or Buffers(rows.device))
     return _wide_order(rows)
 
 
 def _is_narrow(rows: Tensor, magnitude: float) -> bool:
-    root_mean_square = float(torch.linalg.vector_norm(rows)) / rows.numel() ** 0.5
+    flat = rows.flatten()
+    root_mean_square = (float(torch.dot(flat, flat)) / rows.numel()) ** 0.5
     # Outside these bounds squares, or what values are scaled by, may not be numbers of float32.
     return 1e-15 < magnitude <= _NARROW_SPREAD * root_mean_square < 1e15
 
 
-def _narrow_order(rows: Tensor, magnitude: float, bits: int) -> Tensor:
-    keys = (rows * (2.0 ** (31 - bits) * (1 - 2.0**-20) / magnitude)).int()
-    keys <<= bits
-    keys |= torch.arange(rows.size(-1), dtype=torch.int32)
+def _narrow_order(rows: Tensor, magnitude: float, bits: int, buffers: Buffers) -> Tensor:
+    scale = 2.0 ** (31 - bits) * (1 - 2.0**-20) / magnitude
+    scaled = torch.mul(rows, scale, out=buffers.take("left", rows.shape, rows.dtype))
+    keys = buffers.take("right", rows.shape, torch.int32).copy_(scaled)
+    # the value times 2**bits, plus the column
+    torch.add(torch.arange(rows.size(-1), dtype=torch.int32), keys, alpha=2**bits, out=keys)
     keys.numpy().sort(axis=-1)
     keys &= 2**bits - 1
-    return keys.long()
+    return buffers.take("order", rows.shape, torch.int64).copy_(keys)
 
 
 def _wide_order(rows: Tensor) -> Tensor:

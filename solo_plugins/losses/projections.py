@@ -10,25 +10,29 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from solo_plugins.losses.buffers import Buffers
+
 
 class Piece(Protocol):
     """Some R of the directions, which are projected on at a time."""
 
-    def project(self, columns: Tensor, view: int) -> Tensor:
+    def project(self, columns: Tensor, view: int, buffers: Buffers, name: str) -> Tensor:
         """Project samples.
 
         Args:
             columns: one view's samples in the form that :meth:`Projections.enter` gives, (C, N).
             view: the number of the view, for directions that differ between views.
+            buffers: memory of this thread; "left" and "right" are changed.
+            name: the buffer for the result, another one.
 
         Returns:
-            Projections (R, N), contiguous and new: the caller may change them.
+            Projections (R, N) in that buffer, contiguous: the caller may change them.
         """
 
-    def back(self, rows: Tensor, into: Tensor, view: int) -> None:
+    def back(self, rows: Tensor, into: Tensor, view: int, buffers: Buffers) -> None:
         """Add to `into` (C, N) what the adjoint of :meth:`project` makes of `rows` (R, N).
 
-        `rows` may be changed.
+        `rows` may be changed, and so are the buffers "left" and "right".
         """
 
 
@@ -51,7 +55,10 @@ class Projections(Protocol):
         """Bring samples (V, N, D) into the form (V, C, N) that pieces take."""
 
     def leave(self, columns: Tensor) -> Tensor:
-        """Bring a gradient (V, C, N) back into the form (V, N, D); the adjoint of `enter`."""
+        """Bring a gradient (V, C, N) back into the form (V, N, D); the adjoint of `enter`.
+
+        `columns` may be changed.
+        """
 
     def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
         """Cut some of the directions into pieces.
@@ -74,9 +81,10 @@ class DenseProjections:
     Example:
         >>> projections = DenseProjections(torch.eye(3))
         >>> columns = projections.enter(torch.arange(6.0).view(1, 2, 3))
-        >>> [piece.project(columns[0], 0) for piece in projections.pieces(range(1, 3), 2)]
-        [tensor([[1., 4.],
-                [2., 5.]])]
+        >>> (piece,) = projections.pieces(range(1, 3), 2)
+        >>> piece.project(columns[0], 0, Buffers(columns.device), "outputs")
+        tensor([[1., 4.],
+                [2., 5.]])
     """
 
     def __init__(self, directions: Tensor) -> None:
@@ -122,10 +130,12 @@ class _Rows:
 
     directions: Tensor
 
-    def project(self, columns: Tensor, view: int) -> Tensor:
-        return self._of(view, columns.dtype) @ columns
+    def project(self, columns: Tensor, view: int, buffers: Buffers, name: str) -> Tensor:
+        directions = self._of(view, columns.dtype)
+        out = buffers.take(name, (len(directions), columns.size(1)), columns.dtype)
+        return torch.matmul(directions, columns, out=out)
 
-    def back(self, rows: Tensor, into: Tensor, view: int) -> None:
+    def back(self, rows: Tensor, into: Tensor, view: int, buffers: Buffers) -> None:
         into.addmm_(self._of(view, into.dtype).T, rows)
 
     def _of(self, view: int, dtype: torch.dtype) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from solo_plugins import distributed
+from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.ordering import match_by_rank, sort_in_place
 from solo_plugins.losses.projections import Piece, Projections
 from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
@@ -119,27 +120,34 @@ class _Walk:
     def _sum(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor | None]:
         value = self.z.new_zeros(())
         gradient = torch.zeros_like(self.z) if self.with_gradient else None
+        buffers = Buffers(self.z.device)
         for piece in pieces:
             sorted_target = None
             for view in range(self.z.size(0)):
                 if sorted_target is None or not self.shared:
                     columns = self.y[view % self.y.size(0)]
-                    sorted_target = sort_in_place(piece.project(columns, view))
+                    projected = piece.project(columns, view, buffers, "target")
+                    sorted_target = sort_in_place(projected)
                 into = None if gradient is None else gradient[view]
-                value += _compare(self.z[view], sorted_target, piece, view, into)
+                value += _compare(self.z[view], sorted_target, piece, view, into, buffers)
         return value, gradient
 
 
 def _compare(
-    columns: Tensor, sorted_target: Tensor, piece: Piece, view: int, gradient: Tensor | None
+    columns: Tensor,
+    sorted_target: Tensor,
+    piece: Piece,
+    view: int,
+    gradient: Tensor | None,
+    buffers: Buffers,
 ) -> Tensor:
-    """Compute one term of the sum; its buffers are freed before the next one's are made."""
-    projected = piece.project(columns, view)
+    """Compute one term of the sum."""
+    projected = piece.project(columns, view, buffers, "outputs")
     if gradient is None:
         return _sum_of_squares(sort_in_place(projected).sub_(sorted_target))
-    difference = projected.sub_(match_by_rank(projected, sorted_target))
+    difference = projected.sub_(match_by_rank(projected, sorted_target, buffers))
     value = _sum_of_squares(difference)
-    piece.back(difference, gradient, view)
+    piece.back(difference, gradient, view, buffers)
     return value
 
 

@@ -9,6 +9,7 @@ from scipy.linalg import hadamard
 from torch import Tensor
 
 from solo_plugins.losses import HadamardDirections, HadamardProjections, sliced_wasserstein
+from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.directions import random_directions
 
 DIMS = (2, 3, 17, 64, 384, 512, 768, 1000)
@@ -64,7 +65,10 @@ def test_any_share_of_the_rows_is_that_share_of_the_matrix(dim: int) -> None:
     z = _draw(1, 5, dim)
     for share in (range(3, 5), range(60, 700), range(1024, 1099), range(31, 1100)):
         columns = projections.enter(z)
-        parts = [piece.project(columns[0], 0) for piece in projections.pieces(share, 64)]
+        parts = [
+            piece.project(columns[0], 0, Buffers(z.device), "outputs")
+            for piece in projections.pieces(share, 64)
+        ]
         torch.testing.assert_close(torch.cat(parts), (z[0] @ rows[share.start : share.stop].T).T)
 
 
