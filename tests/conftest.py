@@ -210,6 +210,22 @@ def run_program(start_program: Callable) -> Callable[..., subprocess.CompletedPr
     return lambda *args, **options: start_program(*args, **options).wait()
 
 
+@pytest.fixture(scope="session")
+def start_ranks(start_program: Callable) -> Callable[..., list[Program]]:
+    """Return a function that starts a program as ranks 0 and 1, as a cluster's own start does.
+
+    Lightning's own start of the second one is a new process, which takes ten seconds to import.
+    """
+
+    def start(*args: str, **env: str) -> list[Program]:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+        return [start_program(*args, LOCAL_RANK=rank, **place, **env) for rank in "01"]
+
+    return start
+
+
 @pytest.fixture
 def run_main() -> Callable[..., subprocess.CompletedProcess]:
     """Return a function that runs a program of the repository as a user would.

@@ -86,6 +86,9 @@ def _become(job: dict[str, Any], outputs: list[int]) -> None:
     os.environ.clear()
     os.environ.update(job["env"])
     sys.modules["numpy"].random.seed()  # as at a start; Python does it for its own generator
+    # what Lightning reads as it is imported
+    rank_zero = sys.modules["lightning.fabric.utilities.rank_zero"]
+    rank_zero.rank_zero_only.rank = rank_zero._get_rank() or 0
     _run(job["arguments"])
 
 

@@ -22,7 +22,7 @@ def minimal(root: Path) -> ModuleType:
 def test_minimal_example_lowers_its_loss(
     minimal: ModuleType, capsys: pytest.CaptureFixture
 ) -> None:
-    few = ["--synthetic", "--batch-size", "32", "--max-batches", "4", "--workers", "0"]
+    few = ["--synthetic", "--batch-size", "16", "--max-batches", "4", "--workers", "0"]
     last = minimal.main([*few, "--epochs", "3"])
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 3

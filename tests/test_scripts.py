@@ -157,9 +157,9 @@ def _reference(folder: Path) -> Path:
     return path
 
 
-def test_a_yaml_of_the_references_form_runs(run_main: Callable, tmp_path: Path) -> None:
+def test_a_yaml_of_the_references_form_runs(run_program: Callable, tmp_path: Path) -> None:
     path = _reference(tmp_path)
-    done = run_main(
+    done = run_program(
         "-W", "ignore", str(ROOT / "main_pretrain.py"), "--config-path", str(path.parent),
         "--config-name=reference.yaml", "++wandb.enabled=true", "++wandb.offline=true",
         "++wandb.entity=someone", "++wandb.project=some", "++method_kwargs.mean_shift_value=-1.0",

@@ -57,11 +57,11 @@ def test_hyper_parameters_are_solo_learns(data: str) -> None:
 
 
 def test_the_programs_run_from_any_folder(
-    make_run: Any, run_main: Callable, run_program: Callable, tmp_path: Path
+    make_run: Any, run_program: Callable, tmp_path: Path
 ) -> None:
     run = make_run()
     common = [f"++pretrained_feature_extractor={run}", "++data.num_workers=0", "++accelerator=cpu"]
-    done = run_main(
+    done = run_program(
         "-W", "ignore", str(ROOT / "main_knn.py"), "--config-path", "scripts/knn/digits",
         "--config-name", "rectified_lpjepa.yaml", *common, cwd=tmp_path,
     )  # fmt: skip

@@ -76,8 +76,8 @@ def test_the_program_writes_table_and_pictures(
         assert _colors(tmp_path / "report" / name) > 100
 
 
-def test_nothing_to_report_is_one_line(run_main: Callable, tmp_path: Path) -> None:
-    done = run_main("main_report.py", str(tmp_path), "--out", str(tmp_path / "report"))
+def test_nothing_to_report_is_one_line(run_program: Callable, tmp_path: Path) -> None:
+    done = run_program("main_report.py", str(tmp_path), "--out", str(tmp_path / "report"))
     assert done.returncode == 1
     assert re.fullmatch(r"error: Expected folders of runs, .* without any\.\n", done.stderr)
     assert not list(tmp_path.iterdir())

@@ -320,17 +320,16 @@ def test_no_checkpoint_is_named_that_is_not_there(
 
 @pytest.mark.ddp
 def test_a_signal_to_one_of_two_processes_stops_both(
-    make_cfg: Make, start_program: Callable, tmp_path: Path
+    make_cfg: Make, start_ranks: Callable, tmp_path: Path
 ) -> None:
     settings = {"devices": 2, "strategy": "ddp", "max_epochs": 1000}
     OmegaConf.save(make_cfg(**_RESUMED, **settings), tmp_path / "two.yaml")
     given = ["--config-path", str(tmp_path), "--config-name", "two", "hydra.output_subdir=null"]
-    program = start_program("-W", "ignore", "main_pretrain.py", *given)
+    first, second = start_ranks("-W", "ignore", "main_pretrain.py", *given)
     end = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/*/last.ckpt")) and time.monotonic() < end:
         time.sleep(0.2)
-    (children,) = Path(f"/proc/{program.pid}/task/{program.pid}").glob("children")
-    os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
-    done = program.wait(timeout=120)
-    assert done.returncode == 128 + signal.SIGTERM, done.stderr
-    assert done.stdout.count("SIGTERM: stopped after") == 1
+    os.kill(second.pid, signal.SIGTERM)
+    done = [rank.wait(timeout=120) for rank in (first, second)]
+    assert [rank.returncode for rank in done] == [128 + signal.SIGTERM] * 2, done[0].stderr
+    assert [rank.stdout.count("SIGTERM: stopped after") for rank in done] == [1, 0]
