@@ -16,7 +16,7 @@ PASSED = $(VENV)/.passed-$(TREE)
 
 export PYTHONPATH := $(if $(SOLO_LEARN_PATH),$(abspath $(SOLO_LEARN_PATH)):)$(PYTHONPATH)
 
-.PHONY: install pretrain test retest torture lint format coverage clean
+.PHONY: install pretrain test retest torture notebook lint format coverage clean
 
 install: $(INSTALLED)
 
@@ -46,6 +46,10 @@ retest: lint
 # Kills at every write, random kills, full disks, 200,000 images, benchmarks at toy size: an hour.
 torture: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m torture tests
+
+# examples/rectified_lpjepa.ipynb from the .py beside it
+notebook: $(INSTALLED)
+	$(BIN)/jupytext --quiet --update --to ipynb examples/rectified_lpjepa.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
