@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from matplotlib import pyplot as plt
 
-from solo_plugins.pictures.style import colors, theme
+from solo_plugins.pictures.style import WIDTHS, looks, theme
 
 MARKERS = ("o", "s", "^", "D", "v")
 
@@ -45,13 +45,13 @@ def draw(series: dict[tuple[str, float], list[Point]], path: Path) -> None:
     """Draw both panels."""
     variants = list(dict.fromkeys(variant for variant, _ in series))
     exponents = sorted({p for _, p in series})
-    palette = colors(variants)
-    made, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    palette = looks(variants)
+    made, (left, right) = plt.subplots(1, 2, figsize=(WIDTHS["double"], 3), layout="constrained")
     ticks = sorted({point.target for points in series.values() for point in points})
     left.plot(ticks, ticks, color="0.4", linestyle="--", label="achieved = target")
     for (variant, p), points in series.items():
         look = {
-            "color": palette[variant],
+            "color": palette[variant].color,
             "marker": MARKERS[exponents.index(p) % len(MARKERS)],
             "label": f"{variant}, p = {p:g}",
             "linewidth": 1.2,

@@ -173,12 +173,18 @@ def atlas(embeddings: str, **settings: Any) -> None:
 @main.command()
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--out", default="report", show_default=True, type=_FOLDER, help="Folder to write.")
-def report(runs: tuple[str, ...], out: str) -> None:
-    """Write a table and pictures of RUNS: run folders, folders above them, or globs."""
+@click.option("--formats", default="png,pdf,svg", show_default=True, help="Kinds of picture files.")
+def report(runs: tuple[str, ...], out: str, formats: str) -> None:
+    """Write tables and pictures of RUNS: run folders, folders above them, or globs.
+
+    Pictures are as wide as one column of a paper and as its page; tables are also CSV, JSON and
+    LaTeX.
+    """
     with _one_line_errors():
         from solo_plugins.report import write_report
 
-        click.echo(f"Report: {write_report(runs, out)}")
+        kinds = [part.strip() for part in formats.split(",")]
+        click.echo(f"Report: {write_report(runs, out, formats=kinds)}")
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def draw_planes(
     rows, columns = len(spaces), len(methods)
     with theme():
         figure, axes = plt.subplots(
-            rows, columns, figsize=(4.6 * columns, 4.3 * rows), squeeze=False, layout="constrained"
+            rows, columns, figsize=(3.4 * columns, 3.2 * rows), squeeze=False, layout="constrained"
         )
         handles: list[Any] = []
         for (space, method), points in planes.items():

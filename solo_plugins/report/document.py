@@ -5,15 +5,17 @@ __all__ = ["write_report"]
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from solo_plugins.pictures.style import theme
-from solo_plugins.report.figures import curves, outputs, pareto, sparsity
+from solo_plugins.errors import one_of
+from solo_plugins.pictures.style import KINDS, WIDTHS, Look, looks, save, theme
+from solo_plugins.report.exports import write_tables
+from solo_plugins.report.figures import PARTS, curves, outputs, pareto, sparsity
 from solo_plugins.report.read import KNN, Elsewhere, Incomplete, RunRecord, read_run
 from solo_plugins.report.rows import Row, group
 from solo_plugins.report.search import LeftOut, search
-from solo_plugins.report.table import cells, markdown
+from solo_plugins.report.table import COLUMNS, best, cells, duration, markdown, ranked
 from solo_plugins.runs.files import write_text
 
 # By file name, the function that draws a picture, and what the picture shows.
@@ -23,11 +25,15 @@ _FIGURES = {
     "outputs": (outputs, "Histogram of trained outputs over the target's density"),
     "curves": (curves, "Training curves"),
 }
+# What is put behind a picture's name, by its width.
+_SUFFIXES = {"double": "", "single": "-single"}
 
 _LEGEND = f"""\
 Accuracies in percent on the validation images: a linear probe on frozen features
 (`main_linear.py`), kNN with k={KNN["k"]}, {KNN["distance"]} distance, temperature \
-{KNN["temperature"]} (`main_knn.py`). l0 is the fraction of
+{KNN["temperature"]} (`main_knn.py`). **Bold**: the highest
+of a column, and what is below it by its standard deviation at most; only what was measured in the
+same way is compared. l0 is the fraction of
 outputs that are not zero, an all-zero row is an image without an active output, l1 the mean of
 (|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are zero and always-on ones non-zero for
 every image. Of a sample of the images: the effective rank, exp of the entropy of the normalised
@@ -39,11 +45,18 @@ measured during training, with the run's own settings;
 *n*: fewer seeds than the row has; *not run*: no such measurement was found; *none*: the method has
 no target, or a dense one as LpJEPA and LeJEPA; *calibrated*: thresholds hold the outputs at the
 target's active fraction (`threshold_rate`).
+
+Each picture is there as PNG, PDF and SVG, {WIDTHS["double"]} inches wide as shown here, and \
+{WIDTHS["single"]} inches for
+one column of a paper. `table.csv` and `table.json` have the numbers as they are, `table-*.tex` the
+tables for LaTeX's booktabs. A method has one colour and one marker in all of them.
 """
 
 
-def write_report(paths: Iterable[str | Path], out: str | Path) -> Path:
-    """Write a table and pictures of pretraining runs.
+def write_report(
+    paths: Iterable[str | Path], out: str | Path, *, formats: Sequence[str] = KINDS
+) -> Path:
+    """Write tables and pictures of pretraining runs.
 
     Runs on different data or backbones get tables and pictures of their own, the latter in a folder
     each. Nothing is invented: what was not measured says so, and a run that cannot be used is
@@ -53,13 +66,17 @@ def write_report(paths: Iterable[str | Path], out: str | Path) -> Path:
     Args:
         paths: run folders, folders above them, or glob patterns.
         out: the folder to write to; files of an earlier report are replaced.
+        formats: of png, pdf and svg, the kinds of picture files. The report shows the first.
 
     Returns:
         The path of ``report.md``.
 
     Raises:
-        ConfigurationError: if there is no run folder at all.
+        ConfigurationError: if there is no run folder at all, or a format is unknown.
     """
+    for kind in formats:
+        if kind not in KINDS:
+            raise one_of("formats", kind, KINDS)
     folders, without_run = search(paths)
     runs, left_out = _read(folders)
     rows, repeated = group(runs)
@@ -68,8 +85,9 @@ def write_report(paths: Iterable[str | Path], out: str | Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     text = ["# Report\n", f"{len(runs)} runs, {len(rows)} rows.\n"]
     sections = [list(part) for _, part in itertools.groupby(rows, key=lambda row: row.section)]
+    same = looks(row.series for row in rows)
     for section in sections:
-        text += _section(section, out, alone=len(sections) == 1)
+        text += _section(section, out, same, formats, alone=len(sections) == 1)
     if rows:
         text += [_LEGEND]
     text += _elsewhere(rows)
@@ -93,21 +111,62 @@ def _read(folders: Iterable[Path]) -> tuple[list[RunRecord], list[LeftOut]]:
     return runs, left_out
 
 
-def _section(rows: list[Row], out: Path, *, alone: bool) -> list[str]:
+def _section(
+    rows: list[Row],
+    out: Path,
+    same: Mapping[str, Look],
+    formats: Sequence[str],
+    *,
+    alone: bool,
+) -> list[str]:
     dataset, backbone = rows[0].section
     folder = out if alone else out / re.sub(r"[^\w.-]+", "-", f"{dataset}-{backbone}")
     folder.mkdir(exist_ok=True)
-    text = [f"## {dataset}, {backbone}\n", markdown([cells(row) for row in rows])]
-    for name, (draw, alt) in _FIGURES.items():
-        path = folder / f"{name}.png"
-        path.unlink(missing_ok=True)
-        with theme():
-            grid, notes = draw(rows)
-            if grid is not None:
-                grid.savefig(path)
-                text.append(f"![{alt}]({path.relative_to(out)})\n")
-        text += [f"`{name}.png`: {note}.\n" for note in notes]
+    order, by = ranked(rows)
+    text = [f"## {dataset}, {backbone}\n"]
+    texts = [cells(row) for row in order]
+    for heading, columns in COLUMNS.items():
+        table = [{column: each[column] for column in columns} for each in texts]
+        bold = {column: best(order, column) for column in columns}
+        text += [f"{heading}, sorted by {by}:\n", markdown(table, bold)]
+    files = write_tables(order, folder)
+    text.append(f"Also as {_links(files, out)}.\n")
+    for name in _FIGURES:
+        text += _pictures(name, rows, same, folder, formats, out)
     return text
+
+
+def _pictures(
+    name: str,
+    rows: list[Row],
+    same: Mapping[str, Look],
+    folder: Path,
+    formats: Sequence[str],
+    out: Path,
+) -> list[str]:
+    """Draw one kind of picture at all widths, and return its lines of the report."""
+    for part, suffix, kind in itertools.product(PARTS, _SUFFIXES.values(), KINDS):
+        # of an earlier report
+        (folder / f"{name}{part}{suffix}.{kind}").unlink(missing_ok=True)
+    draw, alt = _FIGURES[name]
+    files: dict[str, list[Path]] = {}
+    notes: list[str] = []
+    for size, width in WIDTHS.items():
+        with theme():
+            figures, notes = draw(rows, same, width)
+            for part, figure in figures.items():
+                written = save(figure, folder, f"{name}{part}{_SUFFIXES[size]}", formats)
+                files.setdefault(part, []).extend(written)
+    text = []
+    for part, paths in files.items():
+        if paths:
+            shown = f"{alt}{part.replace('-', ': ')}"
+            text += [f"![{shown}]({paths[0].relative_to(out)})\n", f"{_links(paths, out)}\n"]
+    return text + [f"`{name}`: {note}.\n" for note in notes]
+
+
+def _links(paths: Iterable[Path], out: Path) -> str:
+    return ", ".join(f"[{path.name}]({path.relative_to(out)})" for path in paths)
 
 
 def _elsewhere(rows: list[Row]) -> list[str]:
@@ -146,10 +205,21 @@ def _left_out(left_out: list[LeftOut]) -> list[str]:
 
 
 def _runs(rows: list[Row]) -> str:
-    columns = ("row", "seed", "folder", "commit")
     return markdown(
-        dict(zip(columns, (row.label, str(run.cfg.seed), f"`{run.folder}`", commit), strict=True))
+        {
+            "row": row.label,
+            "seed": str(run.cfg.seed),
+            "epochs": str(run.epochs),
+            "wall time": _time(run),
+            "config": str(run.cfg.name),
+            "folder": f"`{run.folder}`",
+            "commit": str(run.commit or "unknown"),
+        }
         for row in rows
         for run in row.runs
-        for commit in [run.commit or "unknown"]
     )
+
+
+def _time(run: RunRecord) -> str:
+    seconds = run.numbers.get("seconds")
+    return "unknown" if seconds is None else duration(seconds.value)

@@ -5,13 +5,12 @@ __all__ = ["KNN", "MARKS", "Elsewhere", "Incomplete", "Number", "RunRecord", "re
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.report.curves import Curves, read_curves
@@ -115,8 +114,8 @@ class RunRecord:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The settings that decide what is computed, by dotted key."""
-        return pd.json_normalize(compared(self.cfg)).to_dict("records")[0]
+        """The settings that decide what is computed, by dotted key and number in a list."""
+        return dict(_flat(compared(self.cfg)))
 
     def identity(self, *but: str) -> str:
         """Return a text that is the same for runs that compute the same.
@@ -285,6 +284,17 @@ def _progress(folder: RunFolder, cfg: DictConfig) -> str:
         return "the run has logged no epoch"
     epoch = max(curve.index.max() for curve in curves.values())
     return f"the run is at epoch {epoch + 1} of {cfg.get('max_epochs', '?')}"
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list) and value:
+        for number, inner in enumerate(value):
+            yield from _flat(inner, f"{key}[{number}]")
+    else:
+        yield key, value
 
 
 def _text(error: Exception) -> str:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from solo_plugins.pictures.style import typeset
 from solo_plugins.report.read import MARKS, Number, RunRecord
 from solo_plugins.report.search import LeftOut
-from solo_plugins.runs.description import TargetDescription
+from solo_plugins.runs.description import TargetDescription, method_name
 
 
 class Mean(NamedTuple):
@@ -54,6 +55,12 @@ class Row:
     def first(self) -> RunRecord:
         """The run of the lowest seed."""
         return self.runs[0]
+
+    @property
+    def name(self) -> str:
+        """The label with the method's name before it, where it is not there."""
+        method = typeset(method_name(str(self.first.cfg.method)))
+        return self.label if self.label.startswith(method) else f"{method}, {self.label}"
 
     @property
     def target(self) -> TargetDescription | None:
@@ -125,12 +132,12 @@ def _order(row: Row) -> tuple:
 def _label(rows: list[Row]) -> None:
     """Give every row of a section a label of its own."""
     for row in rows:
-        row.label = row.first.description.label
+        row.label = typeset(method_name(row.first.description.label))
     for same in _alike(rows, lambda row: (row.section, row.label, row.first.cfg.name)):
         for row, differs in zip(same, _differences(same), strict=True):
             row.differs = differs
     for same in _alike(rows, lambda row: (row.section, row.label)):
-        names = [str(row.first.cfg.name) for row in same]
+        names = [typeset(str(row.first.cfg.name)) for row in same]
         names = names if len(set(names)) > 1 else [""] * len(same)
         details = zip(names, (row.differs for row in same), strict=True)
         suffixes = _suffixes([", ".join(filter(None, detail)) for detail in details])
@@ -141,7 +148,7 @@ def _label(rows: list[Row]) -> None:
 def _name_series(rows: list[Row]) -> None:
     """Give every series of a section a name of its own."""
     for row in rows:
-        row.series = str(row.first.description.series) if row.target else row.label
+        row.series = typeset(str(row.first.description.series)) if row.target else row.label
     for same in _alike(rows, lambda row: (row.section, row.series)):
         shifts = {key for row in same if row.target for key in row.target.location_settings}
         series: dict[str, list[Row]] = defaultdict(list)
@@ -177,13 +184,13 @@ def _differences(rows: Sequence[Row], *but: str) -> list[str]:
     differ = [
         key
         for key in keys - {"seed", *but}
-        if any(one.get(key) != settings[0].get(key) for one in settings)
+        if any((one.get(key) or None) != (settings[0].get(key) or None) for one in settings)
     ]
     differ.sort(key=lambda key: (key != "max_epochs", not key.startswith("method_kwargs."), key))
     more = ["..."] if len(differ) > 2 else []
     shown = [(key.rpartition(".")[2], key) for key in differ[:2]]
     return [
-        ", ".join([*(f"{name}={_short(one.get(key))}" for name, key in shown), *more])
+        typeset(", ".join([*(f"{name}={_short(one.get(key))}" for name, key in shown), *more]))
         for one in settings
     ]
 
@@ -196,5 +203,5 @@ def _alike(rows: list[Row], key: Callable[[Row], Any]) -> list[list[Row]]:
 
 
 def _short(value: Any) -> str:
-    text = "unset" if value is None else str(value)
+    text = "unset" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 20 else f"{text[:17]}..."

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""The table: the text of each cell, and of those where nothing was measured."""
+"""The tables: the text of each cell, their order, and what is printed in bold."""
 
-__all__ = ["cells", "duration", "markdown"]
+__all__ = ["COLUMNS", "NUMBERS", "best", "cells", "duration", "markdown", "ranked"]
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from solo_plugins.pictures.style import typeset
+from solo_plugins.report.measures import most_measured
 from solo_plugins.report.rows import Mean, Row
+from solo_plugins.runs.description import method_name
 
 _NOT_RUN = "not run"
 # Columns of numbers: the measured value that each shows, and its decimals. The target's l0 is not
 # measured; it has its place among them.
-_NUMBERS = {
+NUMBERS = {
     "linear backbone": ("linear_backbone", 2),
     "linear projector": ("linear_projector", 2),
     "kNN backbone": ("knn_backbone", 2),
@@ -29,6 +33,16 @@ _NUMBERS = {
     "backbone rank": ("backbone_rank", 1),
     "marginal W2": ("marginal_distance", 3),
     "nHSIC": ("nhsic", 3),
+}
+# Those in which more is better, whatever the method.
+_ACCURACIES = ("linear backbone", "linear projector", "kNN backbone", "kNN projector")
+# At most ten columns a table, by the table's heading.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "Accuracy": (*("method", "target", "epochs", "seeds", *_ACCURACIES, "l0", "target l0"),),
+    "Outputs": (
+        *("method", "target", "l1", "dead outputs", "always-on", "all-zero rows"),
+        *("effective rank", "backbone rank", "marginal W2", "nHSIC"),
+    ),
 }
 
 
@@ -46,29 +60,79 @@ def cells(row: Row) -> dict[str, str]:
     seeds = [str(run.cfg.seed) for run in row.runs]
     numbers = {
         name: _cell(row.mean(column), len(seeds), decimals)
-        for name, (column, decimals) in _NUMBERS.items()
+        for name, (column, decimals) in NUMBERS.items()
     }
     numbers["target l0"] = "none" if row.target is None else _decimals(row.target.l0, 3)
     if row.target is None and numbers["marginal W2"] == _NOT_RUN:
         numbers["marginal W2"] = "none"
-    time = row.mean("seconds")
     return {
-        "method": str(row.first.cfg.method),
+        "method": typeset(method_name(str(row.first.cfg.method)))
+        + (f" ({row.differs})" if row.differs else ""),
         "target": _target(row),
         "epochs": str(row.first.epochs),
         "seeds": f"{len(seeds)} ({', '.join(seeds)})",
         **numbers,
-        "wall time": _with_notes(duration(time.value), time, len(seeds)) if time.n else _NOT_RUN,
-        "config": str(row.first.cfg.name) + (f" ({row.differs})" if row.differs else ""),
-        "commit": ", ".join(sorted({_commit(run.commit) for run in row.runs})),
     }
 
 
-def markdown(rows: Iterable[Mapping[str, str]]) -> str:
+def ranked(rows: Sequence[Row]) -> tuple[list[Row], str]:
+    """Put rows in the order of the table, the most accurate first.
+
+    Args:
+        rows: of one section.
+
+    Returns:
+        The rows, those without the measurement last in their order; and the measurement by which
+        they are sorted, the one of backbone features that most rows have, in words.
+    """
+    measure = most_measured(rows, "backbone")
+    if measure is None:
+        return list(rows), "method"
+    means = {row.label: measure.of(row, "backbone") for row in rows}
+    # sorting is stable
+    order = sorted(rows, key=lambda row: -mean.value if (mean := means[row.label]) else math.inf)
+    return order, f"{measure.name} on the backbone"
+
+
+def best(rows: Sequence[Row], column: str) -> set[int]:
+    """Find the highest accuracies.
+
+    Args:
+        rows: of one section.
+        column: of the table.
+
+    Returns:
+        The numbers of the rows whose mean is below the highest one by its sample standard deviation
+        over seeds at most. Only values that were measured in the same way are compared, the way of
+        most rows; where there are not two of them, or the column is no accuracy, there is no best.
+    """
+    if column not in _ACCURACIES:
+        return set()
+    means = [row.mean(NUMBERS[column][0]) for row in rows]
+    ways = Counter(mean.mark for mean in means if mean.n and mean.mark != "unreadable")
+    if not ways:
+        return set()
+    ((way, _),) = ways.most_common(1)
+    compared = {
+        number: mean
+        for number, mean in enumerate(means)
+        if mean.n and mean.mark == way and math.isfinite(mean.value)
+    }
+    if len(compared) < 2:
+        return set()
+    top = max(compared.values(), key=lambda mean: mean.value)
+    least = top.value - (0.0 if math.isnan(top.std) else top.std)
+    return {number for number, mean in compared.items() if mean.value >= least}
+
+
+def markdown(
+    rows: Iterable[Mapping[str, str]], bold: Mapping[str, Collection[int]] | None = None
+) -> str:
     r"""Write a table in Markdown.
 
     Args:
         rows: texts by column, the same columns in each.
+        bold: by column, the numbers of the rows whose text is bold.
 
     Returns:
         Lines that end in a newline; a bar within a cell is escaped.
@@ -80,6 +144,9 @@ def markdown(rows: Iterable[Mapping[str, str]]) -> str:
         | 1 | x\|y |
     """
     escaped = pd.DataFrame(rows).replace({r"\|": r"\|", "\n": " "}, regex=True)
+    for column, numbers in (bold or {}).items():
+        for number in numbers:
+            escaped.loc[number, column] = f"**{escaped.loc[number, column]}**"
     # Cells are neither read as numbers, which would round them, nor filled up with spaces.
     options: dict[str, Any] = {"disable_numparse": True, "stralign": None}
     return escaped.to_markdown(index=False, tablefmt="github", **options) + "\n"
@@ -114,7 +181,7 @@ def _target(row: Row) -> str:
     target = row.target
     kind = ("" if target.rectified else ", dense") + (", calibrated" if target.calibrated else "")
     rule = "" if target.scale_rule == "sigma_GN" else f", {target.scale_rule}"
-    return f"p={target.p:g}, mu={target.loc:.3g}{kind}{rule}"
+    return typeset(f"p={target.p:g}, μ={target.loc:.3g}{kind}{rule}")
 
 
 def _cell(mean: Mean, seeds: int, decimals: int) -> str:
@@ -135,13 +202,10 @@ def _with_notes(text: str, mean: Mean, seeds: int) -> str:
 def _decimals(value: float, decimals: int) -> str:
     if math.isnan(value):
         return "NaN"
-    text = f"{value:.{decimals}f}"
+    text = typeset(f"{value:.{decimals}f}")
     # A small value is not shown as zero.
-    return f"< {10**-decimals:.{decimals}f}" if value > 0 and float(text) == 0 else text
-
-
-def _commit(commit: str | None) -> str:
-    if not isinstance(commit, str):
-        return "unknown"
-    digits, dash, dirty = commit.partition("-")
-    return f"{digits[:7]}{dash}{dirty}"
+    return (
+        f"< {10**-decimals:.{decimals}f}"
+        if value > 0 and not float(f"{value:.{decimals}f}")
+        else text
+    )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a run says of itself in its summary, so that a report need not know its method."""
 
-__all__ = ["Description", "TargetDescription", "loss_name"]
+__all__ = ["Description", "TargetDescription", "loss_name", "method_name"]
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -32,6 +32,36 @@ _LOSSES = {
     "simclr": "train_nce_loss",
     "simsiam": "train_neg_cos_sim",
     "supcon": "train_nce_loss",
+}
+
+
+# What papers call the methods whose name is not the same letters.
+_NAMES = {
+    "all4one": "All4One",
+    "barlow_twins": "Barlow Twins",
+    "byol": "BYOL",
+    "deepclusterv2": "DeepCluster v2",
+    "dino": "DINO",
+    "lejepa": "LeJEPA",
+    "lpjepa": "LpJEPA",
+    "mae": "MAE",
+    "mocov2plus": "MoCo v2+",
+    "mocov3": "MoCo v3",
+    "ncl": "NCL",
+    "nnbyol": "NNBYOL",
+    "nnclr": "NNCLR",
+    "nnsiam": "NNSiam",
+    "nvicreg": "NVICReg",
+    "rectified_lpjepa": "Rectified LpJEPA",
+    "ressl": "ReSSL",
+    "simclr": "SimCLR",
+    "simsiam": "SimSiam",
+    "supcon": "SupCon",
+    "swav": "SwAV",
+    "vibcreg": "VIbCReg",
+    "vicreg": "VICReg",
+    "visreg": "VISReg",
+    "wmse": "W-MSE",
 }
 
 
@@ -138,6 +168,22 @@ def loss_name(method: str) -> str:
         ('train_vicreg_loss', 'train_neg_cos_sim')
     """
     return _LOSSES.get(method, f"train_{method}_loss")
+
+
+def method_name(method: str) -> str:
+    """Tell what papers call a method.
+
+    Args:
+        method: its name in configurations.
+
+    Returns:
+        The name; an unknown method's is its own.
+
+    Example:
+        >>> method_name("simclr"), method_name("mine")
+        ('SimCLR', 'mine')
+    """
+    return _NAMES.get(method, method)
 
 
 def _from_config(cfg: DictConfig) -> Description:

@@ -14,6 +14,7 @@ from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
 from solo_plugins.report import write_report
 from solo_plugins.report.read import read_run
+from solo_plugins.runs.description import method_name
 from solo_plugins.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]
@@ -53,6 +54,6 @@ def test_a_run_has_a_row_and_a_curve(
     assert (run.description.label, run.description.loss) == (method, loss)
     logged = result.metrics[f"{loss}_epoch"]
     assert run.curves["loss"][1] == pytest.approx(logged, rel=1e-6)
-    report = write_report([tmp_path / "runs"], tmp_path / "report")
-    assert f"\n| {method} | none | 2 | 1 (5) |" in report.read_text()
+    report = write_report([tmp_path / "runs"], tmp_path / "report", formats=["png"])
+    assert f"\n| {method_name(method)} | none | 2 | 1 (5) |" in report.read_text()
     assert (tmp_path / "report" / "curves.png").is_file()

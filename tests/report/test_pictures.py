@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: MIT
 """The report as a whole, and what its pictures show."""
 
+import itertools
 import re
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
-from seaborn import FacetGrid
 
-from solo_plugins.pictures.style import theme
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.pictures.style import WIDTHS, looks, theme
 from solo_plugins.report import write_report
-from solo_plugins.report.figures import curves, outputs, pareto, sparsity
+from solo_plugins.report.figures import Picture, curves, outputs, pareto, sparsity
 from solo_plugins.report.read import read_run
 from solo_plugins.report.rows import Row, group
 
-PICTURES = ("pareto.png", "sparsity.png", "outputs.png", "curves.png")
+PICTURES = ("pareto", "sparsity", "outputs", "curves")
 NAN = float("nan")
 
 
@@ -30,7 +34,9 @@ def program(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def start(*arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", ["main_report.py", *arguments])
-        runpy.run_path(str(root / "main_report.py"), run_name="__main__")
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(root / "main_report.py"), run_name="__main__")
+        assert not end.value.code
 
     return start
 
@@ -61,19 +67,24 @@ def runs(run: Callable, knn: Callable, tmp_path: Path) -> Path:
 def test_the_program_writes_table_and_pictures(
     runs: Path, program: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    program(str(runs), "--out", str(tmp_path / "report"))
+    program(str(runs), "--out", str(tmp_path / "report"), "--formats", "png, svg")
     assert capsys.readouterr().out == f"Report: {tmp_path / 'report' / 'report.md'}\n"
     text = (tmp_path / "report" / "report.md").read_text()
     assert "4 runs, 4 rows." in text
-    assert "| vicreg | none | 3 | 1 (5) | 88.00 |" in text
+    assert "| VICReg | none | 3 | 1 (5) | 88.00 |" in text
+    # the highest; the others are below it, and there is no spread
+    assert "| Rectified LpJEPA | p = 1, μ = 0 | 3 | 1 (5) | **90.00** |" in text
     assert f"- `{runs / 'no-checkpoint'}`: there is no checkpoint" in text
     assert f"- `{runs / 'half'}`: there is no summary.json, the run is at epoch 3 of 3" in text
     assert f"- `{runs / 'bad-knn' / 'knn.json'}`: cannot be used" in text
     assert "- 1 folders of linear probes" in text
-    assert "`pareto.png`: byol has no fraction of zeros or no linear probe on the backbone." in text
-    for name in PICTURES:
-        assert f"]({name})" in text
-        assert _colors(tmp_path / "report" / name) > 100
+    assert "`pareto`: BYOL has no fraction of zeros or no linear probe on the backbone." in text
+    for name, suffix in itertools.product(PICTURES, ("", "-single")):
+        path = tmp_path / "report" / f"{name}{suffix}.png"
+        assert f"]({path.name})" in text
+        assert _colors(path) > 100
+        assert path.with_suffix(".svg").read_bytes().startswith(b"<?xml")
+        assert f"]({path.with_suffix('.svg').name})" in text
 
 
 def test_nothing_to_report_is_one_line(run_program: Callable, tmp_path: Path) -> None:
@@ -85,12 +96,15 @@ def test_nothing_to_report_is_one_line(run_program: Callable, tmp_path: Path) ->
 
 def test_a_picture_without_data_is_a_line(run: Callable, tmp_path: Path) -> None:
     run("a", "vicreg", log={"val_loss": [1.0]})
+    earlier = [tmp_path / "out" / name for name in ("pareto.png", "curves-knn-single.svg")]
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "pareto.png").write_text("of an earlier report")
+    for path in (*earlier, tmp_path / "out" / "pareto-my-own.png"):
+        path.write_text("of an earlier report")
     text = write_report([tmp_path / "runs"], tmp_path / "out").read_text()
     for name in PICTURES:
         assert f"`{name}`: skipped, no run" in text
-        assert not (tmp_path / "out" / name).exists()
+    assert not any(path.exists() for path in earlier)
+    assert (tmp_path / "out" / "pareto-my-own.png").exists()
 
 
 def test_other_data_is_another_table_with_pictures_of_its_own(
@@ -98,74 +112,118 @@ def test_other_data_is_another_table_with_pictures_of_its_own(
 ) -> None:
     run("a")
     run("b", config={"data": {"dataset": "cifar100"}})
-    text = write_report([tmp_path / "runs"], tmp_path / "out").read_text()
+    text = write_report([tmp_path / "runs"], tmp_path / "out", formats=["png"]).read_text()
     assert "## digits, timm/resnet10t" in text
     assert "](cifar100-timm-resnet10t/curves.png)" in text
     assert (tmp_path / "out" / "digits-timm-resnet10t" / "curves.png").is_file()
+    assert not list((tmp_path / "out").rglob("*.pdf"))
+
+
+def test_a_format_that_does_not_exist_is_refused(run: Callable, tmp_path: Path) -> None:
+    run("a")
+    with pytest.raises(ConfigurationError, match="`formats` to be one of png, pdf, svg but got"):
+        write_report([tmp_path / "runs"], tmp_path / "out", formats=["gif"])
+    assert not (tmp_path / "out").exists()
+
+
+Draw = Callable[..., Picture]
+
+
+@pytest.fixture
+def draw() -> Iterator[Draw]:
+    """Return a function that draws a picture of rows in the report's look."""
+    with theme():
+        yield lambda picture, rows, size="double": picture(
+            rows, looks(row.series for row in rows), WIDTHS[size]
+        )
 
 
 def _rows(folder: Path) -> list[Row]:
-    names = ("ours-1.0", "ours0.0", "vicreg")
-    return group(read_run(folder / name) for name in names)[0]
+    return group(read_run(path) for path in sorted(folder.iterdir()))[0]
 
 
-def _lines(grid: FacetGrid, panel: int) -> dict[str, np.ndarray]:
+def _usable(folder: Path) -> list[Row]:
+    return group(read_run(folder / name) for name in ("ours-1.0", "ours0.0", "vicreg"))[0]
+
+
+def _alone(picture: Picture) -> Figure:
+    (figure,) = picture.figures.values()
+    return figure
+
+
+def _legend(figure: Figure) -> dict[str, Any]:
+    (legend,) = figure.legends
+    texts = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
+    return dict(zip(texts, legend.legend_handles, strict=True))
+
+
+def _lines(figure: Figure, panel: int) -> dict[str, np.ndarray]:
     """Return the lines of a panel by the label that the legend gives their colour."""
-    (legend,) = grid.figure.legends
-    labels = {
-        handle.get_color(): text.get_text()
-        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True)
-    }
-    lines = [line for line in grid.axes.flat[panel].lines if line.get_color() in labels]
-    return {labels[line.get_color()]: line.get_xydata() for line in lines if len(line.get_xydata())}
+    labels = {handle.get_color(): text for text, handle in _legend(figure).items()}
+    lines = [line for line in figure.axes[panel].lines if line.get_linestyle() == "-"]
+    return {labels[line.get_color()]: line.get_xydata() for line in lines}
 
 
-def test_pareto_shows_zeros_against_accuracy(runs: Path) -> None:
-    with theme():
-        grid, notes = pareto(_rows(runs))
-    assert grid is not None
-    assert not notes[2:]
-    assert grid.axes.flat[0].get_ylabel() == "top-1 accuracy (%)\nlinear probe on the backbone"
-    lines = _lines(grid, 0)
+def test_pareto_shows_zeros_against_accuracy(runs: Path, draw: Draw) -> None:
+    picture = draw(pareto, _usable(runs))
+    assert not picture.notes[2:]
+    figure = _alone(picture)
+    assert figure.axes[0].get_title() == "Backbone: linear probe"
+    lines = _lines(figure, 0)
     ours = [[86.0, 89.0], [55.0, 90.0]]  # 1 - .14 and 1 - .45, by mu
     np.testing.assert_allclose(lines["Rectified LpJEPA, p = 1"], ours)
-    np.testing.assert_allclose(lines["vicreg"], [[0.0, 88.0]])
+    np.testing.assert_allclose(lines["VICReg"], [[0.0, 88.0]])
 
 
-def test_labels_of_near_points_hide_neither_each_other_nor_points(run: Callable) -> None:
+@pytest.mark.parametrize("size", WIDTHS)
+def test_labels_of_near_points_hide_neither_each_other_nor_points(
+    size: str, run: Callable, draw: Draw
+) -> None:
     for p in (1.0, 2.0):
         for mu, l0 in ((-1.0, 0.15), (-0.5, 0.2), (0.0, 0.45)):
-            outputs = {"val_l0_sparsity_metric": l0 + 0.01 * p, "val_acc1": 80 + mu + 0.02 * p}
-            run(f"run{p}{mu}", p=p, mu=mu, summary=outputs)
-    folders = sorted(run("other", "vicreg").parent.glob("run*"))
-    with theme():
-        grid, _ = pareto(group(map(read_run, folders))[0])
-    assert grid is not None
-    (panel,) = grid.axes.flat
+            values = {"val_l0_sparsity_metric": l0 + 0.01 * p, "val_acc1": 80 + mu + 0.02 * p}
+            run(f"run{p}{mu}", p=p, mu=mu, summary=values)
+    figure = _alone(draw(pareto, _rows(run("other", "vicreg").parent), size))
+    (panel,) = figure.axes
     boxes = [text.get_window_extent() for text in panel.texts]
     assert len(boxes) == 6
     assert all(box.count_overlaps(boxes) == 1 for box in boxes)  # itself
-    points = np.concatenate([line.get_xydata() for line in panel.lines if len(line.get_xdata())])
+    points = np.concatenate([line.get_xydata() for line in panel.lines])
     assert not any(box.count_contains(panel.transData.transform(points)) for box in boxes)
 
 
-def test_sparsity_shows_the_closed_form(runs: Path) -> None:
-    with theme():
-        grid, _ = sparsity(_rows(runs))
-    assert grid is not None
-    panel = grid.axes.flat[0]
-    (line,) = [line for line in panel.lines if line.get_ls() == "-" and len(line.get_xdata())]
+def test_a_point_without_a_line_has_its_mu_in_the_legend(run: Callable, draw: Draw) -> None:
+    for rate in (0.1, 0.2):
+        values = {"val_l0_sparsity_metric": 0.5, "val_acc1": 80.0 + rate}
+        run(f"run{rate}", mu=-0.5, config={"optimizer": {"lr": rate}}, summary=values)
+    figure = _alone(draw(pareto, _rows(run("other", "vicreg").parent)))
+    assert not figure.axes[0].texts
+    names = [f"Rectified LpJEPA, p = 1 (lr = {rate}), μ = −0.5" for rate in (0.1, 0.2)]
+    assert list(_legend(figure))[:2] == names
+
+
+def test_what_is_measured_online_is_said_alike(run: Callable, draw: Draw, tmp_path: Path) -> None:
+    values = {"val_l0_sparsity_metric": 0.5, "val_knn_acc1": 80.0}
+    run("a", summary=values)
+    figure = _alone(draw(pareto, _rows(tmp_path / "runs")))
+    assert figure.axes[0].get_title() == "Backbone: kNN (online)"
+    assert any(text.startswith("open marker") and "(online)" in text for text in _legend(figure))
+    text = write_report([tmp_path / "runs"], tmp_path / "out", formats=[]).read_text()
+    assert "| 80.00 (online) | not run | 0.500 (online) |" in text
+    assert "sorted by kNN (online) on the backbone" in text
+
+
+def test_sparsity_shows_the_closed_form(runs: Path, draw: Draw) -> None:
+    panel = _alone(draw(sparsity, _usable(runs))).axes[0]
+    (line,) = [line for line in panel.lines if line.get_linestyle() == "--"]
     loc, percent = line.get_data()
-    assert list(loc) == [-1.0, 0.0]
+    assert (min(loc), max(loc)) == (-1.0, 0.0)
     # p = 1, sigma = 1 / sqrt 2, at and below zero
     np.testing.assert_allclose(percent, 50 * np.exp(np.sqrt(2) * np.array(loc)), rtol=1e-4)
 
 
-def test_the_histograms_area_is_the_active_fraction(runs: Path) -> None:
-    with theme():
-        grid, _ = outputs(_rows(runs))
-    assert grid is not None
-    panel = grid.axes.flat[0]
+def test_the_histograms_area_is_the_active_fraction(runs: Path, draw: Draw) -> None:
+    panel = _alone(draw(outputs, _usable(runs))).axes[0]
     values, edges, _ = panel.patches[0].get_data()
     assert np.sum(values * np.diff(edges)) == pytest.approx(0.14)
     # the target's density integrates to its own fraction, but for what lies beyond the last edge
@@ -173,23 +231,82 @@ def test_the_histograms_area_is_the_active_fraction(runs: Path) -> None:
     assert np.trapezoid(density, x) == pytest.approx(0.5 * np.exp(-np.sqrt(2)), rel=0.01)
 
 
-def test_curves_show_the_mean_over_seeds(run: Callable) -> None:
+def test_curves_show_the_mean_over_seeds(run: Callable, draw: Draw) -> None:
     logs = {1: [10.0, 30.0, NAN], 2: [20.0, 50.0, 60.0]}
-    folders = [
-        run(f"run{seed}", config={"seed": seed}, log={"val_acc1": log})
-        for seed, log in logs.items()
-    ]
-    with theme():
-        grid, _ = curves(group(map(read_run, folders))[0])
-    assert grid is not None
+    for seed, log in logs.items():
+        folder = run(f"run{seed}", config={"seed": seed}, log={"val_acc1": log})
+    figure = _alone(draw(curves, _rows(folder.parent)))
     # epochs count from 1, and a seed that failed is not averaged away
-    np.testing.assert_array_equal(_lines(grid, 0)["p=1, μ=0"], [[1, 15], [2, 40]])
+    np.testing.assert_array_equal(
+        _lines(figure, 0)["Rectified LpJEPA, p = 1, μ = 0"], [[1, 15], [2, 40], [3, NAN]]
+    )
+
+
+def test_curves_have_their_target_dashed(run: Callable, draw: Draw) -> None:
+    folder = run("a", mu=0.0, log={"val_l0_sparsity_metric": [0.9, 0.6, 0.5]})
+    figure = _alone(draw(curves, _rows(folder.parent)))
+    dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert [line.get_ydata() for line in dashed] == [[pytest.approx(50), pytest.approx(50)]]
+    assert "dashed: target" in _legend(figure)
+
+
+# More than a panel shows legibly, one that matplotlib leaves out of legends, one that it takes for
+# a formula, and one that is wider than a page.
+NAMES = ("_own", "cost in $x$ and $y$", "long " * 40, *(f"method-{i}" for i in range(6)))
+
+
+@pytest.fixture
+def many(run: Callable, knn: Callable) -> list[Row]:
+    """Return rows of many methods."""
+    for number, name in enumerate(NAMES):
+        log = {"val_acc1": [1.0, 2.0, 3.0 + number]}
+        folder = run(f"run{number}", name, linear=50.0 + number, knn=knn(40.0, 0.1), log=log)
+    return _rows(folder.parent)
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_a_legend_has_every_entry_within_the_picture(
+    size: str, many: list[Row], draw: Draw
+) -> None:
+    figure = _alone(draw(pareto, many, size))
+    assert {text.strip() for text in _legend(figure)} == {name.strip() for name in NAMES}
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= box.y0
+    assert all(box.y1 <= panel.get_tightbbox().y0 + 1 for panel in figure.axes)
+    assert figure.get_figwidth() == WIDTHS[size]
+
+
+def test_many_curves_have_a_panel_each(many: list[Row], draw: Draw) -> None:
+    picture = draw(curves, many)
+    assert list(picture.figures) == ["-linear"]
+    panels = picture.figures["-linear"].axes
+    assert len(panels) == len(NAMES)
+    own = [line for line in panels[-1].lines if line.get_linewidth() > 1]
+    assert own[0].get_ydata()[-1] in {3.0 + number for number in range(len(NAMES))}
+
+
+def test_a_method_has_one_look_in_all_pictures(runs: Path, draw: Draw) -> None:
+    rows = _usable(runs)
+    (wanted,) = {look for name, look in looks(row.series for row in rows).items() if "VIC" in name}
+    for picture in (pareto, curves):
+        handle = _legend(_alone(draw(picture, rows)))["VICReg"]
+        assert (to_rgb(handle.get_color()), handle.get_marker()) == wanted
+
+
+def test_pictures_can_be_read_at_their_width(runs: Path, draw: Draw) -> None:
+    for picture, size in itertools.product((pareto, sparsity, outputs, curves), WIDTHS):
+        figure = _alone(draw(picture, _usable(runs), size))
+        assert figure.get_figwidth() == WIDTHS[size]
+        texts = [text for text in figure.findobj(mpl.text.Text) if text.get_text()]
+        assert min(text.get_fontsize() for text in texts) >= 7  # points, in print
 
 
 def test_pictures_leave_nothing_behind(runs: Path, tmp_path: Path) -> None:
     own = plt.figure()
     settings = mpl.rcParams.copy()
-    write_report([runs], tmp_path / "report")
+    write_report([runs], tmp_path / "report", formats=[])
     assert plt.get_fignums() == [own.number]
     assert mpl.rcParams == settings
     plt.close(own)

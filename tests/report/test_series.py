@@ -38,8 +38,8 @@ def test_calibrated_runs_are_named_so(run: Run) -> None:
         run("calibrated", config={"method_kwargs": {**kwargs, "mean_shift_value": -1.0}}),
     )
     rows, _ = group([read_run(folder) for folder in folders])
-    assert {row.label for row in rows} == {"p=1, μ=-1", "p=1, μ=-1, calibrated"}
-    assert {cells(row)["target"] for row in rows} == {"p=1, mu=-1", "p=1, mu=-1, calibrated"}
+    assert {row.label for row in rows} == {"p = 1, μ = −1", "p = 1, μ = −1, calibrated"}
+    assert {cells(row)["target"] for row in rows} == {"p = 1, μ = −1", "p = 1, μ = −1, calibrated"}
     series = {"Rectified LpJEPA, p = 1", "Rectified LpJEPA, p = 1, calibrated"}
     assert {row.series for row in rows} == series
 
@@ -51,7 +51,7 @@ def test_series_that_differ_in_more_have_names_of_their_own(run: Run) -> None:
         for mu in (-1.0, 0.0)
     ]
     rows, _ = group([read_run(folder) for folder in folders])
-    names = [f"Rectified LpJEPA, p = 1 (lr={rate})" for rate in (0.1, 0.2)]
+    names = [f"Rectified LpJEPA, p = 1 (lr = {rate})" for rate in (0.1, 0.2)]
     assert sorted(row.series for row in rows) == sorted([*names, *names])
 
 
@@ -59,6 +59,6 @@ def test_series_whose_first_differences_are_the_same_have_numbers(run: Run) -> N
     changes = ({"lr": 1, "a": 1, "b": 1}, {"lr": 2, "a": 1, "b": 1}, {"lr": 1, "a": 2, "b": 2})
     folders = [run(f"run{i}", config={"optimizer": each}) for i, each in enumerate(changes)]
     rows, _ = group([read_run(folder) for folder in folders])
-    first = "Rectified LpJEPA, p = 1 (a=1, b=1, ...)"
-    last = "Rectified LpJEPA, p = 1 (a=2, b=2, ...)"
+    first = "Rectified LpJEPA, p = 1 (a = 1, b = 1, ...)"
+    last = "Rectified LpJEPA, p = 1 (a = 2, b = 2, ...)"
     assert {row.series for row in rows} == {f"{first} #1", f"{first} #2", last}

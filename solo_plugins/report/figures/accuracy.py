@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""Accuracy against sparsity."""
+
+__all__ = ["pareto"]
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
+
+from solo_plugins.pictures.style import WIDTHS, Look, legend_below, panels, typeset
+from solo_plugins.report.figures.common import (
+    OPEN,
+    Picture,
+    draw_points,
+    entry,
+    points,
+    title,
+    without,
+)
+from solo_plugins.report.measures import most_measured
+from solo_plugins.report.rows import Row
+
+# Where a point's label may stand, in font sizes from the point; the first are tried first.
+_SIDES = [(far * x, far * y) for far in (0.7, 2) for x in (1, -1, 0) for y in (1, -1, 0) if x or y]
+
+
+def pareto(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Picture:
+    """Draw accuracy against the fraction of outputs that are zero.
+
+    Rectified LpJEPA is a line over mu for each p, other methods are points. All points of a panel
+    show one measurement: linear probe, else kNN, else those of training, whichever most rows have.
+
+    Args:
+        rows: of one section.
+        looks: by series.
+        width: of the picture, in inches.
+
+    Returns:
+        The picture.
+    """
+    found, notes = {}, []
+    sparse = points(rows)
+    known = [row for row in rows if row.label in set(sparse["label"])]
+    for features in ("backbone", "projector"):
+        measure = most_measured(known, features)
+        if measure is None:
+            continue
+        means = {row.label: measure.of(row, features) for row in known}
+        values = [(mean.value, mean.std) if mean else (np.nan,) * 2 for mean in means.values()]
+        shown = sparse.assign(
+            **dict(zip(("value", "value_std"), np.transpose(values), strict=True))
+        )
+        shown = shown.dropna(subset=["value"])
+        found[f"{features.capitalize()}: {measure.name}"] = shown
+        reason = f"has no fraction of zeros or no {measure.name} on the {features}"
+        notes += without(rows, shown["label"], reason)
+    if not found:
+        return Picture(
+            {}, ["skipped, no run has both an accuracy and a fraction of outputs that are zero"]
+        )
+    columns = max(1, round(width / WIDTHS["single"]))
+    figure, axes = panels(len(found), width, columns=columns, height=2.4)
+    for panel, (name, part) in zip(axes, found.items(), strict=True):
+        _draw(panel, part, looks)
+        title(panel, name, width / min(columns, len(found)))
+        panel.set(xlabel="zero outputs of the projector (%)", ylabel="top-1 accuracy (%)")
+    legend_below(figure, _entries(pd.concat(found.values()), looks))
+    figure.draw_without_rendering()  # the layout, by which labels find their place
+    for panel, part in zip(axes, found.values(), strict=True):
+        _label_points(panel, part, looks)
+    return Picture({"": figure}, notes)
+
+
+def _draw(panel: Axes, shown: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+    for series, part in shown.groupby("series", sort=False):
+        look = looks[str(series)]
+        panel.plot(part["zeros"], part["value"], color=look.color, zorder=3)
+        errors = {"xerr": part["active_std"], "yerr": part["value_std"]}
+        draw_points(panel, part, ("zeros", "value"), look, **errors)
+    panel.margins(0.1)
+
+
+def _entries(shown: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    for series, look in looks.items():
+        part = shown[shown["series"] == series]
+        if len(part):
+            alone = part["mu"].nunique() == 1  # its only point has no label
+            name = f"{series}, μ = {part['mu'].iloc[0]:.3g}" if alone else series
+            entries[typeset(name)] = entry(look, line=part["label"].nunique() > 1)
+    if shown["online"].any():
+        entries[OPEN] = entry(
+            Look((0.3, 0.3, 0.3), "o"), markerfacecolor="w", markeredgecolor="0.3"
+        )
+    return entries
+
+
+def _label_points(panel: Axes, shown: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+    """Write mu beside the points of a line, where it covers the fewest points and other labels."""
+    places = panel.transData.transform(shown[["zeros", "value"]].to_numpy())
+    font = panel.figure.dpi * 8 / 72
+    taken = [Bbox.from_extents(*place, *place).padded(font / 2) for place in places]
+    halo = [withStroke(linewidth=2, foreground="white")]
+    lines = shown[shown.groupby("series")["mu"].transform("nunique") > 1]
+    for point in lines.itertuples():
+        style: dict[str, Any] = {
+            "color": looks[point.series].color,
+            "fontsize": 7,
+            "path_effects": halo,
+        }
+        text = panel.annotate(
+            typeset(f"μ={point.mu:.3g}"), (point.zeros, point.value), (0, 0), zorder=5,
+            textcoords="offset fontsize", annotation_clip=False, **style,
+        )  # fmt: skip
+        # a label belongs to its point: the panel's size does not depend on it
+        text.set_in_layout(False)
+
+        def covered(side: tuple[float, float], text: Any = text) -> int:
+            ha, va = (int(np.sign(offset)) for offset in side)
+            text.set(ha=("center", "left", "right")[ha], va=("center", "bottom", "top")[va])
+            text.set_position(side)
+            box = text.get_window_extent()
+            outside = not (panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1)
+            outside |= not (panel.bbox.y0 <= box.y0 and box.y1 <= panel.bbox.y1)
+            return box.count_overlaps(taken) + len(taken) * outside
+
+        covered(min(_SIDES, key=covered))
+        taken.append(text.get_window_extent())
