@@ -7,7 +7,6 @@ python main_report.py trained_models --out report/
 import argparse
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.report import write_report
 
 
 def main() -> None:
@@ -16,6 +15,9 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", help="run folders, folders above them, or globs")
     parser.add_argument("--out", default="report", help="folder to write to (default: report)")
     arguments = parser.parse_args()
+    # Not before: pandas, seaborn and torch take ten seconds, and help is to come at once.
+    from solo_plugins.report import write_report
+
     try:
         print(f"Report: {write_report(arguments.runs, arguments.out)}")
     except ConfigurationError as error:
