@@ -181,6 +181,19 @@ def report(runs: tuple[str, ...], out: str) -> None:
         click.echo(f"Report: {write_report(runs, out)}")
 
 
+@main.command()
+def settings() -> None:
+    """Write the page of all settings of the programs, in Markdown: docs/configuration.md."""
+    with _one_line_errors():
+        from solo_plugins import register
+        from solo_plugins.args.reference import reference
+        from solo_plugins.framework import METHODS
+
+        register()
+        kinds = {name: getattr(kind, "settings_class", None) for name, kind in METHODS.items()}
+        click.echo(reference({name: kind for name, kind in kinds.items() if kind}), nl=False)
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn an error that is meant for the user into one line and status 1."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Settings of solo-learn's own methods and of the optimizers, by solo-learn main's names."""
 
-__all__ = ["METHOD_KWARGS", "OPTIMIZER_KWARGS"]
+__all__ = ["MEANINGS", "METHOD_KWARGS", "OPTIMIZER_KWARGS"]
 
 from typing import Annotated, Any, TypeAlias
 
@@ -129,4 +129,53 @@ OPTIMIZER_KWARGS: dict[str, type[Block]] = {
     ),
     "adam": _block("Adam", **_ADAM),
     "adamw": _block("AdamW", **_ADAM),
+}
+MEANINGS = {
+    "amsgrad": "keep the largest second moment",
+    "base_tau_momentum": "`momentum.base_tau` is read",
+    "betas": "decay of the moments",
+    "clip_grad": "largest norm of a weight's gradient; 0 is off",
+    "clip_lr": "no layer's rate above that of the optimizer",
+    "cov_loss_weight": "weight of the covariance term",
+    "dampening": "of the momentum",
+    "decoder_depth": "the decoder's blocks",
+    "decoder_embed_dim": "the decoder's width",
+    "decoder_num_heads": "the decoder's heads",
+    "epoch_queue_starts": "epoch from which the queue is used",
+    "eps": "added to denominators",
+    "eta": "the rate that a layer's norms give is times this",
+    "exclude_bias_n_norm": "no adaptation and decay of biases and norms",
+    "final_tau_momentum": "`momentum.final_tau` is read",
+    "freeze_last_layer": "epochs in which the head's last layer stands still",
+    "freeze_prototypes_epochs": "epochs in which prototypes stand still",
+    "iternorm": "whiten by iterations",
+    "kmeans_iters": "iterations of k-means",
+    "lamb": "weight of the off-diagonal terms",
+    "mask_ratio": "part of the patches that is hidden",
+    "momentum": "momentum of the gradient",
+    "momentum_classifier": "`momentum.classifier` is read",
+    "nesterov": "Nesterov's form of it",
+    "norm_last_layer": "unit rows of the head's last layer",
+    "norm_pix_loss": "normalise each patch's pixels in the loss",
+    "num_prototypes": "prototypes; several numbers are several sets",
+    "pred_hidden_dim": "width of the predictor's hidden layer",
+    "proj_hidden_dim": "width of the projector's hidden layer",
+    "proj_output_dim": "the projector's outputs",
+    "queue_size": "features of earlier steps that are kept",
+    "scale_loss": "factor of the loss",
+    "sim_loss_weight": "weight of the distance between views",
+    "sk_epsilon": "Sinkhorn-Knopp's regularisation",
+    "sk_iters": "Sinkhorn-Knopp's iterations",
+    "student_temperature": "of the student's softmax",
+    "teacher_temperature": "of the teacher's softmax",
+    "temperature": "of the softmax over similarities",
+    "temperature_k": "of the momentum network's softmax",
+    "temperature_q": "of the network's softmax",
+    "use_bn_in_head": "batch normalisation in the head",
+    "var_loss_weight": "weight of the variance term",
+    "warmup_teacher_temperature": "the teacher's first temperature",
+    "warmup_teacher_temperature_epochs": "epochs to the last one",
+    "whitening_eps": "added to the covariance",
+    "whitening_iters": "times that a batch is whitened",
+    "whitening_size": "samples that are whitened together",
 }

@@ -59,7 +59,9 @@ class PretrainSettings(TrainerSettings):
     """
 
     name: Text
-    method: Annotated[str, Choices(_methods)]
+    method: Annotated[
+        str, Choices(_methods), Rule("a method of the installed solo-learn or of this plugin")
+    ]
     method_kwargs: dict[str, Any] = Field(default={})
     seed: Seed = 5
     backbone: blocks.Backbone

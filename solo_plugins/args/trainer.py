@@ -33,6 +33,8 @@ from solo_plugins.args.kinds import (
 _LEFT: Any = Left("Lightning's")
 _UNITS = {"weeks", "days", "hours", "minutes", "seconds"}
 _DEVICES = "a positive number, a list of GPUs or auto"
+_STRATEGY = "auto, ddp or another name that Lightning has"
+_PRECISION = "32-true, 16-mixed, bf16-mixed or another name that Lightning has"
 _TIME = "DD:HH:MM:SS, or a block of weeks, days, hours, minutes or seconds"
 _TIMES = "a positive number of steps, or a part of an epoch above 0.0 and at most 1.0"
 _SANITY = "a non-negative integer, or -1 for all"
@@ -180,8 +182,8 @@ class TrainerSettings(Block):
     accelerator: Literal["auto", "gpu", "cuda", "cpu"] = "auto"
     devices: Annotated[Any, Follows(_devices), Rule(_DEVICES)] = 1
     num_nodes: Annotated[int, Field(gt=0, le=4096), Rule("a positive integer")] = 1
-    strategy: Annotated[str, Choices(_strategies)] | None = None
-    precision: Annotated[Any, Choices(precisions)] = "32-true"
+    strategy: Annotated[str, Choices(_strategies), Rule(_STRATEGY)] | None = None
+    precision: Annotated[Any, Choices(precisions), Rule(_PRECISION)] = "32-true"
     max_epochs: Count
     min_epochs: NonNegativeInt | None = _LEFT
     max_steps: Annotated[Any, Follows(_steps), Rule("a positive integer, or -1 for any")] = _LEFT
