@@ -6,7 +6,7 @@ python main_report.py trained_models --out report/
 
 import argparse
 
-from solo_plugins.errors import ConfigurationError
+from solo_plugins.errors import ConfigurationError, os_error_line
 
 
 def main() -> None:
@@ -22,6 +22,8 @@ def main() -> None:
         print(f"Report: {write_report(arguments.runs, arguments.out)}")
     except ConfigurationError as error:
         raise SystemExit(f"error: {error}") from error
+    except OSError as error:
+        raise SystemExit(f"error: {os_error_line(error)}") from error
 
 
 if __name__ == "__main__":

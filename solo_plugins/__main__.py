@@ -90,9 +90,11 @@ def search(embeddings: str, images: tuple[str, ...], picture: str | None, **sett
         from solo_plugins.inference.query import Hit
         from solo_plugins.inference.query import search as find
         from solo_plugins.pictures.style import picture_kind
+        from solo_plugins.runs.writable import check_writable
 
         if picture is not None:
             picture_kind(Path(picture), "picture")
+            check_writable(Path(picture).parent, "picture")
         hits = find(embeddings, images, **settings)
         click.echo("\t".join(Hit._fields))
         for hit in hits:
@@ -197,12 +199,14 @@ def settings() -> None:
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn an error that is meant for the user into one line and status 1."""
-    from solo_plugins.errors import ConfigurationError, SoloLearnMissingError
+    from solo_plugins.errors import ConfigurationError, SoloLearnMissingError, os_error_line
 
     try:
         yield
     except (ConfigurationError, SoloLearnMissingError) as error:
         raise SystemExit(f"error: {error}") from error
+    except OSError as error:
+        raise SystemExit(f"error: {os_error_line(error)}") from error
 
 
 if __name__ == "__main__":

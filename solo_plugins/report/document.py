@@ -15,6 +15,7 @@ from solo_plugins.report.rows import Row, group
 from solo_plugins.report.search import LeftOut, search
 from solo_plugins.report.table import cells, markdown
 from solo_plugins.runs.files import write_text
+from solo_plugins.runs.writable import check_writable
 
 # By file name, the function that draws a picture, and what the picture shows.
 _FIGURES = {
@@ -61,6 +62,7 @@ def write_report(paths: Iterable[str | Path], out: str | Path) -> Path:
         ConfigurationError: if there is no run folder at all.
     """
     folders, without_run = search(paths)
+    check_writable(out, "out")
     runs, left_out = _read(folders)
     rows, repeated = group(runs)
     left_out = [*without_run, *left_out, *repeated]

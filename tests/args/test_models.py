@@ -68,7 +68,7 @@ def _read(method: type) -> set[str]:
         ("optimizer.LR", "lr"),
         ("wieght_decay", "optimizer.weight_decay"),
         ("method_kwargs.sigma", "method_kwargs.mode_of_sigma"),
-        ("optimizer.kwargs.momemtum", "momentum"),
+        ("optimizer.kwargs.momentm", "momentum"),
     ],
 )
 def test_what_is_meant_is_said(key: str, meant: str, make_cfg: Make) -> None:
