@@ -9,16 +9,20 @@ python main_linear.py --config-path scripts/linear/cifar/ \
 import hydra
 from omegaconf import DictConfig
 
-from solo_plugins.evaluation.linear import linear
-from solo_plugins.training.sweep import one_line_errors
+from solo_plugins.args.usage import show_usage
 
 
 @hydra.main(version_base="1.2")
 def main(cfg: DictConfig) -> None:
     """Evaluate from hydra's configuration; a wrong one ends with one line and exit status 1."""
+    # Not before: torch takes ten seconds, and help is to come at once.
+    from solo_plugins.evaluation.linear import linear
+    from solo_plugins.training.sweep import one_line_errors
+
     with one_line_errors():
         linear(cfg)
 
 
 if __name__ == "__main__":
+    show_usage(__file__, "linear")
     main()

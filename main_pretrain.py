@@ -10,16 +10,20 @@ With -m and several values, as in ++method_kwargs.mean_shift_value=-2,-1,0, each
 import hydra
 from omegaconf import DictConfig
 
-from solo_plugins.training.pretrain import pretrain
-from solo_plugins.training.sweep import one_line_errors
+from solo_plugins.args.usage import show_usage
 
 
 @hydra.main(version_base="1.2")
 def main(cfg: DictConfig) -> None:
     """Pretrain from hydra's configuration; a wrong one ends with one line and exit status 1."""
+    # Not before: torch takes ten seconds, and help is to come at once.
+    from solo_plugins.training.pretrain import pretrain
+    from solo_plugins.training.sweep import one_line_errors
+
     with one_line_errors():
         pretrain(cfg)
 
 
 if __name__ == "__main__":
+    show_usage(__file__, "pretrain")
     main()

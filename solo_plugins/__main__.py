@@ -90,9 +90,11 @@ def search(embeddings: str, images: tuple[str, ...], picture: str | None, **sett
         from solo_plugins.inference.query import Hit
         from solo_plugins.inference.query import search as find
         from solo_plugins.pictures.style import picture_kind
+        from solo_plugins.runs.writable import check_writable
 
         if picture is not None:
             picture_kind(Path(picture), "picture")
+            check_writable(Path(picture).parent, "picture")
         hits = find(embeddings, images, **settings)
         click.echo("\t".join(Hit._fields))
         for hit in hits:
@@ -187,15 +189,30 @@ def report(runs: tuple[str, ...], out: str, formats: str) -> None:
         click.echo(f"Report: {write_report(runs, out, formats=kinds)}")
 
 
+@main.command()
+def settings() -> None:
+    """Write the page of all settings of the programs, in Markdown: docs/configuration.md."""
+    with _one_line_errors():
+        from solo_plugins import register
+        from solo_plugins.args.reference import reference
+        from solo_plugins.framework import METHODS
+
+        register()
+        kinds = {name: getattr(kind, "settings_class", None) for name, kind in METHODS.items()}
+        click.echo(reference({name: kind for name, kind in kinds.items() if kind}), nl=False)
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn an error that is meant for the user into one line and status 1."""
-    from solo_plugins.errors import ConfigurationError, SoloLearnMissingError
+    from solo_plugins.errors import ConfigurationError, SoloLearnMissingError, os_error_line
 
     try:
         yield
     except (ConfigurationError, SoloLearnMissingError) as error:
         raise SystemExit(f"error: {error}") from error
+    except OSError as error:
+        raise SystemExit(f"error: {os_error_line(error)}") from error
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ __all__ = [
     "UnreadableImageError",
     "nearest",
     "one_of",
+    "os_error_line",
 ]
 
 import difflib
@@ -57,6 +58,23 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     by_lower = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f" Did you mean `{by_lower[found[0]]}`?" if found else ""
+
+
+def os_error_line(error: OSError) -> str:
+    """Say in one line what the system refuses.
+
+    Args:
+        error: its error.
+
+    Returns:
+        The reason, and the file if it is known.
+
+    Example:
+        >>> os_error_line(OSError(28, "No space left on device", "last.ckpt"))
+        "No space left on device: 'last.ckpt'"
+    """
+    reason = " ".join(str(error.strerror or error).split()) or type(error).__name__
+    return reason if error.filename is None else f"{reason}: {str(error.filename)!r}"
 
 
 def one_of(key: str, value: Any, choices: Iterable[str]) -> ConfigurationError:

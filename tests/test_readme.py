@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The README: its Python runs, its YAMLs and settings exist, it is short."""
 
-import dataclasses
 import doctest
 import itertools
 import re
@@ -13,7 +12,7 @@ from PIL import Image
 
 from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 
-FIELDS = [field.name for field in dataclasses.fields(RectifiedLpJEPASettings)]
+FIELDS = list(RectifiedLpJEPASettings.model_fields)
 
 
 @pytest.fixture

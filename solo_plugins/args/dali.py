@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.args.checks import check_choice
 from solo_plugins.data.dali import check_dali
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import DALI_FIXED
@@ -24,8 +23,6 @@ def settle_dali(cfg: DictConfig, *, on_gpu: bool) -> None:
         ConfigurationError: if DALI is not installed, or is to run on a GPU that is not there.
     """
     device = cfg.dali.device
-    if device is not None:
-        check_choice("dali.device", device, ("gpu", "cpu"))
     if cfg.data.format != "dali":
         return
     check_dali()

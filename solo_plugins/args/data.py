@@ -15,6 +15,7 @@ from solo_plugins.data.folder import scan_folder
 from solo_plugins.errors import ConfigurationError
 
 IMAGE_FOLDERS = [name for name, info in DATASETS.items() if info.image_folder]
+_WORKED_OUT = ("num_classes", "train_fingerprint", "val_fingerprint")
 
 
 def check_paths(data: DictConfig, *, validates: bool) -> None:
@@ -48,10 +49,12 @@ def settle_data(data: DictConfig) -> None:
 
     Raises:
         ConfigurationError: naming the path, if a folder holds what cannot be read, or validation
-            has a class that training lacks.
+            has a class that training lacks; or naming one of these settings, if another value of
+            it was given.
     """
     info = DATASETS[data.dataset]
     train = val = None
+    given = {key: data.get(key) for key in _WORKED_OUT}
     data.train_fingerprint = data.val_fingerprint = None
     if info.image_folder and data.format == "h5":
         file = Path(data.train_path)
@@ -73,6 +76,12 @@ def settle_data(data: DictConfig) -> None:
             f"but got {len(train.classes)} in {data.train_path!r}; `data.dataset: custom` counts "
             "them."
         )
+    for key, value in given.items():
+        if value is not None and value != data[key]:
+            raise ConfigurationError(
+                f"Expected `data.{key}` to be what the images come to, {data[key]!r}, but got "
+                f"{value!r}; leave it out."
+            )
 
 
 def _check_folder(

@@ -1,83 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""The configurations of ``main_linear.py`` and ``main_knn.py``: defaults, checks, inheritance.
+"""The configurations of ``main_linear.py`` and ``main_knn.py``: checks, defaults, inheritance.
 
 Data, crop size and backbone are those of the pretraining run unless the YAML says otherwise.
 """
 
-__all__ = ["FEATURES", "parse_knn_cfg", "parse_linear_cfg"]
+__all__ = ["parse_knn_cfg", "parse_linear_cfg"]
 
-from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from solo_plugins.args.checks import (
-    check_choice,
-    check_flag,
-    check_number,
-    check_positive_integer,
-)
 from solo_plugins.args.dali import settle_dali
 from solo_plugins.args.data import check_paths, settle_data
-from solo_plugins.args.hardware import ACCELERATORS, Hardware
+from solo_plugins.args.evaluated import KnnSettings, LinearSettings, linear_model
+from solo_plugins.args.hardware import Hardware
+from solo_plugins.args.models import defaults
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
-from solo_plugins.args.schema import DEFAULTS, check_blocks, check_required, with_defaults
+from solo_plugins.args.reading import plain, with_defaults
+from solo_plugins.args.wording import check
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.data.fraction import training_part
-from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework import DISTANCES, size_settings
-from solo_plugins.framework.defaults import MOMENTUM
+from solo_plugins.errors import ConfigurationError, one_of
+from solo_plugins.framework import size_settings
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained, find_pretrained
 
-FEATURES = ("backbone", "projector")
-_DATA = ("train_path", "val_path", "format", "fraction", "num_workers", "preload")
-_SHARED: dict[str, Any] = {
-    "pretrained_feature_extractor": None,
-    "accelerator": "auto",
-    "data": {"dataset": None, **{key: DEFAULTS["data"][key] for key in _DATA}},
-    "backbone": {"name": None, "kwargs": {}},
-    "performance": MOMENTUM["performance"],
-    "dali": DEFAULTS["dali"],
-}
-_TAKEN = (
-    "seed", "num_nodes", "strategy", "resume_from_checkpoint", "devices", "precision", "scheduler",
-    "checkpoint", "auto_resume", "wandb",
-)  # fmt: skip
-LINEAR_DEFAULTS: dict[str, Any] = {
-    **_SHARED,
-    "data": {**_SHARED["data"], "shots": None},
-    **{name: DEFAULTS[name] for name in _TAKEN},
-    "optimizer": {**DEFAULTS["optimizer"], "layer_decay": 0.0},
-    "pretrain_method": None,
-    "features": "backbone",
-    "finetune": False,
-    "cache_features": False,
-    "auto_augment": False,
-    "label_smoothing": 0.0,
-    "mixup": 0.0,
-    "cutmix": 0.0,
-}
-_LINEAR_REQUIRED = {
-    "": {"name", "max_epochs"},
-    "optimizer": {"name", "batch_size", "lr", "weight_decay"},
-    "scheduler": {"name"},
-}
-# `augmentations` are of solo-learn's linear YAMLs: crop size, mean and standard deviation.
-_OPTIONAL = {"data": {"num_classes", "augmentations"}}
-# solo-learn main's: main_knn.py has no default for k and temperature, its script tries these.
-KNN_DEFAULTS: dict[str, Any] = {
-    **_SHARED,
-    "features": ["backbone", "projector"],
-    "k": [1, 5, 20, 200],
-    "temperature": [0.07],
-    "distance": list(DISTANCES),
-    "batch_size": 256,
-    "max_distances": 5_000_000,
-}
-_SCHEDULES = ("step", "warmup_cosine", "none")
+_LINEAR, _KNN = defaults(LinearSettings), defaults(KnnSettings)
 
 
 def parse_linear_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware, Pretrained]:
@@ -92,15 +41,12 @@ def parse_linear_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware, Pretrained]
     Raises:
         ConfigurationError: naming the key, the rule and the value.
     """
-    cfg, pretrained = _start(cfg, LINEAR_DEFAULTS, _LINEAR_REQUIRED)
-    check_choice("features", cfg.features, FEATURES)
+    given = plain(cfg)
+    optimizer = given.get("optimizer")
+    check(linear_model(optimizer.get("name") if isinstance(optimizer, dict) else None), given)
+    cfg = with_defaults(cfg, _LINEAR)
+    pretrained = find_pretrained(cfg.pretrained_feature_extractor)
     check_optimizer(cfg)
-    check_choice("scheduler.name", cfg.scheduler.name, _SCHEDULES)
-    if cfg.scheduler.name == "step" and not cfg.scheduler.lr_decay_steps:
-        raise ConfigurationError(
-            "Expected `scheduler.lr_decay_steps` to list epochs with `scheduler.name: step` but "
-            f"got {cfg.scheduler.lr_decay_steps!r}."
-        )
     _check_regularisation(cfg)
     _check_cache(cfg)
     _settle(cfg, pretrained)
@@ -126,11 +72,12 @@ def parse_knn_cfg(cfg: DictConfig) -> tuple[DictConfig, Pretrained]:
     Raises:
         ConfigurationError: naming the key, the rule and the value.
     """
-    cfg, pretrained = _start(cfg, KNN_DEFAULTS, {})
-    _check_lists(cfg)
-    check_positive_integer("batch_size", cfg.batch_size)
-    check_positive_integer("max_distances", cfg.max_distances)
-    check_choice("accelerator", cfg.accelerator, ACCELERATORS)
+    check(KnnSettings, plain(cfg))
+    cfg = with_defaults(cfg, _KNN)
+    pretrained = find_pretrained(cfg.pretrained_feature_extractor)
+    for key in ("features", "k", "temperature", "distance"):
+        if not isinstance(cfg[key], ListConfig):
+            cfg[key] = [cfg[key]]
     _settle(cfg, pretrained)
     settle_dali(cfg, on_gpu=cfg.accelerator != "cpu" and torch.cuda.is_available())
     # the data module reads it there
@@ -138,36 +85,7 @@ def parse_knn_cfg(cfg: DictConfig) -> tuple[DictConfig, Pretrained]:
     return cfg, pretrained
 
 
-def _check_lists(cfg: DictConfig) -> None:
-    for key in ("features", "k", "temperature", "distance"):
-        if not isinstance(cfg[key], ListConfig):
-            cfg[key] = [cfg[key]]
-        if not cfg[key]:
-            raise ConfigurationError(f"Expected `{key}` to list at least one value but got [].")
-    for key, choices in (("features", FEATURES), ("distance", DISTANCES)):
-        for value in cfg[key]:
-            check_choice(key, value, choices)
-    for k in cfg.k:
-        check_number("k", k, "a list of positive integers", lambda k: k > 0, integer=True)
-    for temperature in cfg.temperature:
-        rule = "a list of positive numbers"
-        check_number("temperature", temperature, rule, lambda temperature: temperature > 0)
-
-
-def _start(
-    cfg: DictConfig, defaults: Mapping[str, Any], required: Mapping[str, set[str]]
-) -> tuple[DictConfig, Pretrained]:
-    check_blocks(cfg, defaults, required, _OPTIONAL, trains=bool(required))
-    check_required(cfg, required)
-    cfg = with_defaults(cfg, defaults)
-    return cfg, find_pretrained(cfg.pretrained_feature_extractor)
-
-
 def _check_regularisation(cfg: DictConfig) -> None:
-    for key in ("label_smoothing", "mixup", "cutmix", "optimizer.layer_decay"):
-        below = 1 if key == "label_smoothing" else float("inf")
-        rule, value = f"a number from 0 to below {below}", OmegaConf.select(cfg, key)
-        check_number(key, value, rule, partial(_in_range, below=below))
     if (cfg.mixup or cfg.cutmix) and cfg.optimizer.batch_size % 2:
         raise ConfigurationError(
             "Expected `optimizer.batch_size` to be even, images are mixed in pairs, but got "
@@ -181,12 +99,7 @@ def _check_regularisation(cfg: DictConfig) -> None:
             )
 
 
-def _in_range(number: float, *, below: float) -> bool:
-    return 0 <= number < below
-
-
 def _check_cache(cfg: DictConfig) -> None:
-    check_flag("cache_features", cfg.cache_features)
     for key in ("finetune", "auto_augment", "mixup", "cutmix"):
         if cfg.cache_features and cfg[key]:
             raise ConfigurationError(
@@ -212,7 +125,8 @@ def _settle(cfg: DictConfig, pretrained: Pretrained) -> None:
         for key in ("train_path", "val_path"):
             data[key] = data[key] or run.data.get(key)
     labelled = [name for name, i in DATASETS.items() if i.labelled and not i.downstream]
-    check_choice("data.dataset", data.dataset, labelled)
+    if data.dataset not in labelled:
+        raise one_of("data.dataset", data.dataset, labelled)
     _check_data(data)
     data.no_labels = False
     settle_data(data)
@@ -221,7 +135,6 @@ def _settle(cfg: DictConfig, pretrained: Pretrained) -> None:
 
 
 def _check_data(data: DictConfig) -> None:
-    check_choice("data.format", data.format, ("image_folder", "dali"))
     if "shots" in data:
         training_part(data)  # refuses what is none
     elif data.fraction != -1:
@@ -229,7 +142,6 @@ def _check_data(data: DictConfig) -> None:
             "Expected `data.fraction` to be -1, neighbours are looked for among all images, but "
             f"got {data.fraction!r}."
         )
-    check_flag("data.preload", data.preload)
     check_paths(data, validates=True)
 
 

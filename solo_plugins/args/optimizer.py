@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.args.checks import check_choice, check_number, check_positive_integer
 from solo_plugins.args.hardware import Hardware, resolve
+from solo_plugins.errors import ConfigurationError
 
 # solo-learn main's defaults
 _KWARGS: dict[str, dict[str, Any]] = {
@@ -20,29 +20,28 @@ _KWARGS: dict[str, dict[str, Any]] = {
 
 
 def check_optimizer(cfg: DictConfig) -> None:
-    """Check ``max_epochs``, ``optimizer`` and ``scheduler``, and fill in ``optimizer.kwargs``.
+    """Fill in ``optimizer.kwargs``, and check what settings of two blocks have to do together.
 
     Args:
         cfg: the configuration with defaults, changed in place.
 
     Raises:
-        ConfigurationError: if a value is not in its range or set.
+        ConfigurationError: if settings do not go together.
     """
-    check_positive_integer("max_epochs", cfg.max_epochs)
-    check_positive_integer("optimizer.batch_size", cfg.optimizer.batch_size)
-    for key in ("optimizer.lr", "optimizer.weight_decay", "scheduler.warmup_epochs"):
-        value = OmegaConf.select(cfg, key)
-        check_number(key, value, "a non-negative number", lambda number: number >= 0)
-    check_choice("optimizer.name", cfg.optimizer.name, _KWARGS)
-    check_choice("scheduler.interval", cfg.scheduler.interval, ("step", "epoch"))
-    check_positive_integer("checkpoint.frequency", cfg.checkpoint.frequency)
-    check_choice("checkpoint.mode", cfg.checkpoint.mode, ("max", "min"))
-    if cfg.checkpoint.every_n_steps is not None:
-        check_positive_integer("checkpoint.every_n_steps", cfg.checkpoint.every_n_steps)
-    if (minutes := cfg.checkpoint.every_n_minutes) is not None:
-        check_number("checkpoint.every_n_minutes", minutes, "positive", lambda number: number > 0)
+    if cfg.scheduler.name == "step" and not cfg.scheduler.lr_decay_steps:
+        raise ConfigurationError(
+            "Expected `scheduler.lr_decay_steps` to list epochs with `scheduler.name: step` but "
+            f"got {cfg.scheduler.lr_decay_steps!r}."
+        )
     defaults = OmegaConf.create(_KWARGS[cfg.optimizer.name])
-    cfg.optimizer.kwargs = OmegaConf.merge(defaults, cfg.optimizer.kwargs)
+    kwargs: Any = OmegaConf.merge(defaults, cfg.optimizer.kwargs)
+    cfg.optimizer.kwargs = kwargs
+    if kwargs.get("nesterov") and (not kwargs.get("momentum") or kwargs.get("dampening")):
+        raise ConfigurationError(
+            "Expected `optimizer.kwargs.nesterov` to be set with a `momentum` above 0 and a "
+            f"`dampening` of 0 only but got {kwargs.nesterov} with {kwargs.get('momentum')} and "
+            f"{kwargs.get('dampening', 0)}."
+        )
 
 
 def settle_hardware(cfg: DictConfig) -> Hardware:
@@ -55,9 +54,6 @@ def settle_hardware(cfg: DictConfig) -> Hardware:
 
     Returns:
         The hardware.
-
-    Raises:
-        ConfigurationError: if a setting of it does not exist.
     """
     hardware = resolve(cfg)
     images = cfg.optimizer.batch_size * hardware.num_devices * cfg.num_nodes

@@ -1,23 +1,33 @@
 # SPDX-License-Identifier: MIT
 """The configuration of ``main_pretrain.py``: checks, defaults and what follows from them."""
 
-__all__ = ["parse_cfg"]
+__all__ = ["DEFAULTS", "parse_cfg"]
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.args.checks import check_choice, check_flag, check_positive_integer
 from solo_plugins.args.dali import check_dali_augmentations, settle_dali
 from solo_plugins.args.data import IMAGE_FOLDERS, check_paths, settle_data
 from solo_plugins.args.hardware import Hardware
+from solo_plugins.args.models import PretrainSettings, defaults, pretrain_model
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
-from solo_plugins.args.schema import DEFAULTS, check_keys, with_defaults
+from solo_plugins.args.reading import plain, with_defaults
+from solo_plugins.args.references import check_two_views
+from solo_plugins.args.wording import check
 from solo_plugins.data.datasets import DATASETS
-from solo_plugins.errors import ConfigurationError, nearest, one_of
-from solo_plugins.framework import DISTANCES, FORMATS, METHODS, known_backbones, size_settings
+from solo_plugins.errors import ConfigurationError, nearest
+from solo_plugins.framework import (
+    FORMATS,
+    backbone_constructor,
+    check_kwargs,
+    known_backbones,
+    size_settings,
+)
 from solo_plugins.pictures.space import check_umap
+
+DEFAULTS = defaults(PretrainSettings)
 
 
 def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
@@ -37,11 +47,11 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     Raises:
         ConfigurationError: naming the key, the rule and the value.
     """
-    _check_asked(cfg)
-    check_keys(cfg)
+    given = {"method_kwargs": {}, **plain(cfg)}
+    _check_asked(given)
+    check(pretrain_model(given.get("method"), _name_of(given.get("optimizer"))), given)
+    check_two_views(cfg, given)
     cfg = with_defaults(cfg, DEFAULTS)
-    if cfg.method not in METHODS or cfg.method in ("base", "linear"):
-        raise one_of("method", cfg.method, sorted(set(METHODS) - {"base", "linear"}))
     _check_values(cfg)
     _check_data(cfg)
     _complete_data(cfg)
@@ -52,10 +62,11 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     return cfg, hardware
 
 
-def _check_asked(cfg: DictConfig) -> None:
+def _check_asked(given: Mapping[str, Any]) -> None:
     """Refuse what a run made of its configuration: rates would be scaled once more."""
+    data = given.get("data")
     for key in ("num_large_crops", "num_small_crops"):
-        if OmegaConf.select(cfg, f"data.{key}") is not None:
+        if isinstance(data, dict) and data.get(key) is not None:
             raise ConfigurationError(
                 f"Expected a configuration as it is asked for but got `data.{key}`, which a run "
                 "works out, as it scales `optimizer.lr` by the images of a step over 256. A run's "
@@ -64,38 +75,22 @@ def _check_asked(cfg: DictConfig) -> None:
             )
 
 
+def _name_of(block: Any) -> Any:
+    return block.get("name") if isinstance(block, dict) else None
+
+
 def _check_values(cfg: DictConfig) -> None:
-    check_positive_integer("knn_eval.k", cfg.knn_eval.k)
     check_optimizer(cfg)
-    check_choice("knn_eval.distance_func", cfg.knn_eval.distance_func, DISTANCES)
-    for key in ("disable_channel_last", "compile"):
-        check_flag(f"performance.{key}", cfg.performance[key])
     if cfg.mlp_probe.enabled:
         raise ConfigurationError(
             "Expected `mlp_probe.enabled` to be false, it is not available here, but got true."
         )
-    _check_umap(cfg.auto_umap)
-
-
-def _check_umap(block: DictConfig) -> None:
-    for key in ("enabled", "keep_previous"):
-        check_flag(f"auto_umap.{key}", block[key])
-    check_positive_integer("auto_umap.frequency", block.frequency)
-    folder = Path(str(block.dir))
-    if folder.is_absolute() or not folder.parts or ".." in folder.parts:
-        raise ConfigurationError(
-            "Expected `auto_umap.dir` to be the name of a folder in the run's own but got "
-            f"{block.dir!r}."
-        )
-    if block.enabled:
+    if cfg.auto_umap.enabled:
         check_umap("`auto_umap.enabled`")
 
 
 def _check_data(cfg: DictConfig) -> None:
     data = cfg.data
-    names = [name for name, info in DATASETS.items() if not info.downstream]
-    check_choice("data.dataset", data.dataset, names)
-    check_choice("data.format", data.format, ("image_folder", "dali", "h5"))
     if data.format == "h5" and ("h5" not in FORMATS or not data.dataset.startswith("imagenet")):
         raise ConfigurationError(
             "Expected `data.format` to be h5 only for ImageNet and on solo-learn's main branch but "
@@ -108,13 +103,11 @@ def _check_data(cfg: DictConfig) -> None:
             "Expected `data.fraction` to be below 1 and set for image folders only, or -1 for all "
             f"images, but got {data.fraction} for {data.dataset}."
         )
-    check_flag("data.preload", data.preload)
     if data.preload and data.format == "h5":
         raise ConfigurationError(
             "Expected `data.preload` to be false with `data.format: h5`, one large file, but got "
             "true."
         )
-    check_flag("debug_augmentations", cfg.debug_augmentations)
     if cfg.debug_augmentations and data.format == "dali":
         raise ConfigurationError(
             "Expected `debug_augmentations` to be false with `data.format: dali`, whose pipelines "
@@ -149,8 +142,11 @@ def _complete_backbone(cfg: DictConfig) -> None:
             f"Expected `backbone.name` to be one of {', '.join(own)} or timm/<architecture> but "
             f"got {cfg.backbone.name!r}.{nearest(cfg.backbone.name, known)}"
         )
+    name, given = cfg.backbone.name, _plain(cfg.backbone.kwargs)
     sizes = [entry.crop_size for entry in cfg.augmentations]
-    cfg.backbone.kwargs.update(size_settings(cfg.backbone.name, _plain(cfg.backbone.kwargs), sizes))
+    found = {**given, **size_settings(name, given, sizes)}
+    check_kwargs(name, backbone_constructor(name), found, sizes, cfg.method)
+    cfg.backbone.kwargs = found
 
 
 def _plain(block: DictConfig) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from solo_plugins.atlas.thumbnails import read_thumbnails
 from solo_plugins.codes.embeddings import Embeddings
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.runs.files import whole_folder
+from solo_plugins.runs.writable import check_writable
 
 PAGE, OUTPUTS_CSV, IMAGES_CSV = "atlas.html", "outputs.csv", "images.csv"
 # Up to so many images all are on the page; of more, those in which an output is largest.
@@ -85,9 +86,10 @@ def write_atlas(
             "pip install 'solo_plugins[atlas]'."
         )
     embeddings = Embeddings(Path(folder))
+    target = Path(folder) / "atlas" if out is None else Path(out)
+    check_writable(target, "out")
     found = describe(embeddings, images)
     rows = _shown(found)
-    target = Path(folder) / "atlas" if out is None else Path(out)
     with whole_folder(target) as part:
         _write_outputs(part / OUTPUTS_CSV, found, images)
         pictures = _write_images(part / IMAGES_CSV, found, rows)

@@ -14,6 +14,7 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.pictures.space import METHODS, check_umap, draw_planes, plane, some
 from solo_plugins.pictures.style import picture_kind
 from solo_plugins.runs.files import write_bytes, write_text
+from solo_plugins.runs.writable import check_writable
 
 
 class SpacePicture(NamedTuple):
@@ -64,6 +65,7 @@ def write_space(
     if "umap" in methods:
         check_umap("UMAP (--pca draws PCA alone)")
     embeddings = Embeddings(Path(folder))
+    check_writable(picture.parent, "out")
     rows = {"backbone": embeddings.features}
     if embeddings.meta.get("outputs"):
         rows["projector"] = embeddings.codes

@@ -36,7 +36,15 @@ def check_steps(num_images: int, cfg: DictConfig, num_processes: int) -> None:
     key = "overfit_batches" if cfg.get("overfit_batches") else "limit_train_batches"
     limit = cfg.get(key)
     # as Lightning counts: a number of steps, or a fraction of them
-    if limit is not None and int(limit if isinstance(limit, int) else steps * limit) == 0:
+    left = steps if limit is None else int(limit if isinstance(limit, int) else steps * limit)
+    if left == 0:
         raise ConfigurationError(
             f"Expected `{key}` to leave at least one step but got {limit!r} of {steps} steps."
+        )
+    every = cfg.get("val_check_interval")
+    left = min(left, steps)
+    if isinstance(every, int) and every > left and cfg.get("check_val_every_n_epoch", 1):
+        raise ConfigurationError(
+            f"Expected `val_check_interval` to be at most the steps of an epoch, {left}, but got "
+            f"{every}; `check_val_every_n_epoch=null` counts across epochs."
         )

@@ -24,6 +24,7 @@ from solo_plugins.framework import hits, nearest_neighbours, vote
 from solo_plugins.metrics import EffectiveRank
 from solo_plugins.registry import register
 from solo_plugins.runs.provenance import commit
+from solo_plugins.runs.writable import check_writable
 from solo_plugins.training.trainer import in_memory_format, say
 
 
@@ -80,6 +81,7 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     """
     register()
     cfg, pretrained = parse_knn_cfg(cfg)
+    check_writable(pretrained.folder.path, "pretrained_feature_extractor")
     names = list(cfg.features)
     model = build(pretrained, cfg, projector="projector" in names)
     seed_everything(0, verbose=False)
@@ -116,8 +118,9 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
         result["outputs"] = describe_outputs(val.by_name["projector"], *target)
     path = result_path(pretrained, cfg, "knn")
     written = {**result, "data": described_data(cfg), "commit": commit()}
+    _print(rows, result.get("outputs"), pretrained.checkpoint)  # whatever becomes of the file
     pretrained.folder.write_evaluation(path, written)
-    _print(rows, result.get("outputs"), pretrained.checkpoint, path)
+    say(f"Result: {path}")
     return result
 
 
@@ -194,9 +197,7 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _print(
-    rows: Sequence[KNNRow], described: dict[str, Any] | None, checkpoint: Path, path: Path
-) -> None:
+def _print(rows: Sequence[KNNRow], described: dict[str, Any] | None, checkpoint: Path) -> None:
     say(f"{'features':<10} {'distance':<10} {'k':>5} {'temperature':>11} {'top 1':>7} {'top 5':>7}")
     for row in rows:
         temperature = "" if row.temperature is None else f"{row.temperature:g}"
@@ -209,4 +210,3 @@ def _print(
         target = "" if l0 is None else f" (the target has {100 * l0:.1f} %)"
         say(f"Active outputs: {100 * described['l0']:.1f} %{target}")
     say(f"Checkpoint: {checkpoint}")
-    say(f"Result: {path}")

@@ -29,6 +29,7 @@ from solo_plugins.runs.find import find_run
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained
 from solo_plugins.runs.provenance import commit
+from solo_plugins.runs.writable import check_writable
 from solo_plugins.training.trainer import fit, in_memory_format, say
 
 
@@ -93,12 +94,14 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     register()
     asked = cfg.copy()
     cfg, hardware, pretrained = parse_linear_cfg(cfg)
+    check_writable(pretrained.folder.path, "pretrained_feature_extractor")
     run = find_run(cfg, kind="linear")
     for note in run.notes:
         say(note)
     if run.finished:
         say(f"{run.folder} is a finished run of this configuration: nothing to do.")
         return _report(cfg, pretrained, run.folder, run.folder.read_summary())
+    check_writable(run.folder.path, "checkpoint.dir")
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
     model = linear_model(cfg, pretrained)
@@ -184,9 +187,9 @@ def _report(
     # All of them may be had: one does not overwrite the other.
     kind = "finetuned" if cfg.finetune else "linear-cached" if cfg.cache_features else "linear"
     path = result_path(pretrained, cfg, kind, cfg.features)
-    rank_zero_only(pretrained.folder.write_evaluation)(path, result)
     name = "Fine-tuned" if cfg.finetune else "Linear probe"
     say(f"{name} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
     say(f"Checkpoint: {pretrained.checkpoint}")
+    rank_zero_only(pretrained.folder.write_evaluation)(path, result)
     say(f"Result: {path}")
     return LinearResult(folder.path, pretrained.checkpoint, path, acc1, acc5)

@@ -3,7 +3,6 @@
 
 __all__ = ["build"]
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from lightning.pytorch import LightningModule
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from solo_plugins.args.schema import DEFAULTS
+from solo_plugins.args.pretrain import DEFAULTS
 from solo_plugins.errors import ConfigurationError, one_of
 from solo_plugins.framework import METHODS, has_projector, known_backbones, projector_name
 from solo_plugins.runs.checkpoints import check_weights, load_checkpoint
@@ -100,7 +99,7 @@ def _settings(pretrained: Pretrained, cfg: DictConfig) -> DictConfig:
     if own is not None:
         # No weight depends on settings that the reference has for its own logs, nor on those that
         # earlier commits of this plugin had.
-        known = {field.name for field in dataclasses.fields(own)}
+        known = own.model_fields
         given = settings.method_kwargs
         settings.method_kwargs = {name: given[name] for name in given if name in known}
     return settings

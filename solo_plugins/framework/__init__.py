@@ -9,7 +9,8 @@ names, and what they share stands beside them.
 __all__ = [
     "DALI_FIXED", "DISTANCES", "FORMATS", "METHODS", "BaseMethod", "FullTransformPipeline",
     "LinearModel", "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
-    "build_transform_pipeline", "build_transform_pipeline_dali", "dataset_with_index",
+    "backbone_constructor", "build_transform_pipeline", "build_transform_pipeline_dali",
+    "check_kwargs", "dataset_with_index",
     "has_projector", "hits",
     "known_backbones", "nearest_neighbours", "outputs", "prepare_datasets", "projector_name",
     "release", "simclr_loss", "size_settings", "vicreg_loss", "vote",
@@ -30,7 +31,12 @@ if import_solo() == "main":
     )
     from solo_plugins.framework.main.linear import LinearModel
     from solo_plugins.framework.main.losses import simclr_loss, vicreg_loss
-    from solo_plugins.framework.main.methods import BaseMethod, adapt_methods, known_backbones
+    from solo_plugins.framework.main.methods import (
+        BaseMethod,
+        adapt_methods,
+        backbone_constructor,
+        known_backbones,
+    )
 else:
     from solo_plugins.framework.pypi.dali import DALI_FIXED, build_transform_pipeline_dali
     from solo_plugins.framework.pypi.data import (
@@ -43,12 +49,18 @@ else:
     )
     from solo_plugins.framework.pypi.linear import LinearModel
     from solo_plugins.framework.pypi.losses import simclr_loss, vicreg_loss
-    from solo_plugins.framework.pypi.methods import BaseMethod, adapt_methods, known_backbones
+    from solo_plugins.framework.pypi.methods import (
+        BaseMethod,
+        adapt_methods,
+        backbone_constructor,
+        known_backbones,
+    )
 
 from solo.methods import METHODS as _METHODS
 from solo.utils.metrics import accuracy_at_k
 
 from solo_plugins.framework.backbones import size_settings
+from solo_plugins.framework.constructors import check_kwargs
 from solo_plugins.framework.neighbours import (
     DISTANCES,
     WeightedKNNClassifier,

@@ -17,6 +17,7 @@ from solo_plugins.inference.encoder import Encoder, load
 from solo_plugins.inference.onnx_form import missing_for_onnx, write_onnx
 from solo_plugins.inference.timm_form import NotInTimmError, data_config, timm_twin
 from solo_plugins.runs.files import whole_folder
+from solo_plugins.runs.writable import check_writable
 
 
 class Exported(NamedTuple):
@@ -56,6 +57,7 @@ def export(path: str | Path, out: str | Path, *, onnx: bool | None = None) -> Ex
             f"Expected {', '.join(missing)} to be installed for an ONNX file: "
             "pip install 'solo_plugins[export]'."
         )
+    check_writable(out, "out")
     encoder = load(path)
     notes = []
     with whole_folder(Path(out)) as folder:

@@ -30,6 +30,7 @@ from solo_plugins.inference.encoder import Encoder, load
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.provenance import commit
 from solo_plugins.runs.transfer import Cell, TransferTable
+from solo_plugins.runs.writable import check_writable
 from solo_plugins.training.trainer import say
 
 DATASETS_OF_THE_PAPER = ("dtd", "cifar10", "cifar100", "flowers102", "food101", "pets")
@@ -109,6 +110,7 @@ def transfer(path: str | Path, settings: TransferSettings | None = None) -> Path
     settings = settings or TransferSettings()
     encoder = load(path)
     root = _root(encoder, settings)
+    check_writable(encoder.checkpoint.parent, "run")
     table = TransferTable.of(RunFolder(encoder.checkpoint.parent), _identity(encoder))
     encoder, code = encoder.to(device_for(settings.accelerator)), commit()
     with table.alone():

@@ -96,7 +96,7 @@ class JointEmbedding(BaseMethod):
     def add_and_assert_specific_cfg(cls, cfg: DictConfig) -> DictConfig:
         cfg = super().add_and_assert_specific_cfg(cfg)
         settings = cls.settings_class.from_config(_method_kwargs(cfg))
-        cfg.method_kwargs = OmegaConf.create(vars(settings))
+        cfg.method_kwargs = OmegaConf.create(settings.model_dump())
         if cfg.optimizer.batch_size < 2:
             raise ConfigurationError(
                 "Expected `optimizer.batch_size` to be at least 2, a distribution cannot be "

@@ -3,22 +3,23 @@
 
 __all__ = ["LeJEPA", "LeJEPASettings"]
 
-import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from omegaconf import DictConfig
+from pydantic import Field
 from torch import Tensor
 from torch.distributions import Normal
 from typing_extensions import override
 
+from solo_plugins.args.kinds import Choices, Rule
 from solo_plugins.losses import SIGReg
 from solo_plugins.methods.joint_embedding import JointEmbedding
-from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+from solo_plugins.methods.shared_settings import JointEmbeddingSettings, Width
+from solo_plugins.modules import PROJECTORS
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class LeJEPASettings(JointEmbeddingSettings):
     """LeJEPA's settings, with its published code's defaults.
 
@@ -34,20 +35,11 @@ class LeJEPASettings(JointEmbeddingSettings):
 
     method: ClassVar[str] = "lejepa"
 
-    projector_type: str = "mlp"
-    sigreg_weight: float = 0.05
-    num_projections: int = 1024
-    num_knots: int = 17
-    max_frequency: float = 3.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        weight_rule = "a number in [0, 1]"
-        self._check_numbers("sigreg_weight", rule=weight_rule, holds=lambda value: 0 <= value <= 1)
-        self._check_positive_integers("num_projections", "num_knots")
-        rule = "an integer of at least 2"
-        self._check_numbers("num_knots", rule=rule, holds=lambda value: value >= 2)
-        self._check_numbers("max_frequency", rule="positive", holds=lambda value: value > 0)
+    projector_type: Annotated[str, Choices(lambda: PROJECTORS)] = "mlp"
+    sigreg_weight: Annotated[float, Field(ge=0, le=1), Rule("a number in [0, 1]")] = 0.05
+    num_projections: Width = 1024
+    num_knots: Annotated[int, Field(ge=2, le=10**4), Rule("an integer of at least 2")] = 17
+    max_frequency: Annotated[float, Field(gt=0, le=1000), Rule("positive")] = 3.0
 
 
 class LeJEPA(JointEmbedding):

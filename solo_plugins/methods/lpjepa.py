@@ -3,15 +3,13 @@
 
 __all__ = ["LpJEPA", "LpJEPASettings"]
 
-import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
 from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.runs.description import Description
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class LpJEPASettings(RectifiedLpJEPASettings):
     """Rectified LpJEPA's settings without the two rectifications.
 
@@ -23,13 +21,8 @@ class LpJEPASettings(RectifiedLpJEPASettings):
 
     method: ClassVar[str] = "lpjepa"
 
-    target_distribution: str = "lp_distribution"
-    projector_type: str = "mlp"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_choice("target_distribution", ("lp_distribution",))
-        self._check_choice("projector_type", ("mlp",))
+    target_distribution: Literal["lp_distribution"] = "lp_distribution"
+    projector_type: Literal["mlp"] = "mlp"
 
 
 class LpJEPA(RectifiedLpJEPA):

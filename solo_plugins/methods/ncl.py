@@ -3,20 +3,20 @@
 
 __all__ = ["NCL", "NCLSettings"]
 
-import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
+from solo_plugins.args.kinds import Rule
 from solo_plugins.framework import simclr_loss
 from solo_plugins.losses import mean_over_pairs
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class NCLSettings(JointEmbeddingSettings):
     """SimCLR's settings by solo-learn's names, and a projector that ends in ReLU.
 
@@ -30,12 +30,7 @@ class NCLSettings(JointEmbeddingSettings):
 
     method: ClassVar[str] = "ncl"
 
-    temperature: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        rule = "a number of at least 0.02"
-        self._check_numbers("temperature", rule=rule, holds=lambda value: value >= 0.02)
+    temperature: Annotated[float, Field(ge=0.02, le=1000), Rule("a number of at least 0.02")] = 0.2
 
 
 class NCL(JointEmbedding):

@@ -3,20 +3,19 @@
 
 __all__ = ["NVICReg", "NVICRegSettings"]
 
-import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
 from typing_extensions import override
 
+from solo_plugins.args.kinds import Weight
 from solo_plugins.framework import vicreg_loss
 from solo_plugins.losses import mean_over_pairs
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class NVICRegSettings(JointEmbeddingSettings):
     """VICReg's settings by solo-learn's names, and a projector that ends in ReLU.
 
@@ -31,14 +30,9 @@ class NVICRegSettings(JointEmbeddingSettings):
 
     method: ClassVar[str] = "nvicreg"
 
-    sim_loss_weight: float = 25.0
-    var_loss_weight: float = 25.0
-    cov_loss_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        names = ("sim_loss_weight", "var_loss_weight", "cov_loss_weight")
-        self._check_numbers(*names, rule="non-negative", holds=lambda value: value >= 0)
+    sim_loss_weight: Weight = 25.0
+    var_loss_weight: Weight = 25.0
+    cov_loss_weight: Weight = 1.0
 
 
 class NVICReg(JointEmbedding):

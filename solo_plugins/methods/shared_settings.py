@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: MIT
 """The settings that the methods of this plugin have in common."""
 
-__all__ = ["JointEmbeddingSettings"]
+__all__ = ["JointEmbeddingSettings", "Width"]
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, TypeAlias
 
+from pydantic import Field, ValidationError
 from torch import nn
 from typing_extensions import Self
 
-from solo_plugins.args.checks import (
-    check_choice,
-    check_flag,
-    check_number,
-    check_positive_integer,
-)
-from solo_plugins.errors import ConfigurationError, nearest
+from solo_plugins.args.kinds import Block, Choices, Count, Flag, Rule
+from solo_plugins.args.wording import refusal
 from solo_plugins.modules import PROJECTORS
 
+Width: TypeAlias = Annotated[int, Field(gt=0, le=10**6), Rule("a positive integer")]
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class JointEmbeddingSettings:
+
+class JointEmbeddingSettings(Block):
     """The settings of every method with a projector and an online probe on its outputs.
 
     Args:
@@ -38,16 +34,17 @@ class JointEmbeddingSettings:
 
     method: ClassVar[str]
 
-    proj_hidden_dim: int
-    proj_output_dim: int
-    projector_type: str = "rectified_mlp"
-    add_projector_classifier: bool = False
-    logging_interval: int = 50
+    proj_hidden_dim: Width
+    proj_output_dim: Width
+    projector_type: Annotated[str, Choices(lambda: PROJECTORS)] = "rectified_mlp"
+    add_projector_classifier: Flag = False
+    logging_interval: Count = 50
 
-    def __post_init__(self) -> None:
-        self._check_choice("projector_type", PROJECTORS)
-        self._check_positive_integers("proj_hidden_dim", "proj_output_dim", "logging_interval")
-        self._check_flags("add_projector_classifier")
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise refusal(error, type(self), values, prefix=["method_kwargs"]) from None
 
     def projector(self, input_dim: int) -> nn.Module:
         """Build the projector, from backbone features (N, input_dim) to (N, proj_output_dim)."""
@@ -68,29 +65,4 @@ class JointEmbeddingSettings:
         Raises:
             ConfigurationError: if a name is unknown, a required one is missing or a value is bad.
         """
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        for name in method_kwargs:
-            if name not in fields:
-                raise ConfigurationError(
-                    f"Expected `method_kwargs` to have settings of {cls.method} only but got "
-                    f"`{name}`.{nearest(str(name), fields)} Known: {', '.join(fields)}."
-                )
-        for name, field in fields.items():
-            if field.default is dataclasses.MISSING and name not in method_kwargs:
-                raise ConfigurationError(f"Expected `method_kwargs.{name}` to be set.")
         return cls(**{str(name): value for name, value in method_kwargs.items()})
-
-    def _check_choice(self, name: str, choices: Iterable[str]) -> None:
-        check_choice(f"method_kwargs.{name}", getattr(self, name), choices)
-
-    def _check_numbers(self, *names: str, rule: str, holds: Callable[[Any], bool]) -> None:
-        for name in names:
-            check_number(f"method_kwargs.{name}", getattr(self, name), rule, holds)
-
-    def _check_positive_integers(self, *names: str) -> None:
-        for name in names:
-            check_positive_integer(f"method_kwargs.{name}", getattr(self, name))
-
-    def _check_flags(self, *names: str) -> None:
-        for name in names:
-            check_flag(f"method_kwargs.{name}", getattr(self, name))

@@ -17,6 +17,7 @@ from solo_plugins.report.rows import Row, group
 from solo_plugins.report.search import LeftOut, search
 from solo_plugins.report.table import COLUMNS, best, cells, duration, markdown, ranked
 from solo_plugins.runs.files import write_text
+from solo_plugins.runs.writable import check_writable
 
 # By file name, the function that draws a picture, and what the picture shows.
 _FIGURES = {
@@ -78,6 +79,7 @@ def write_report(
         if kind not in KINDS:
             raise one_of("formats", kind, KINDS)
     folders, without_run = search(paths)
+    check_writable(out, "out")
     runs, left_out = _read(folders)
     rows, repeated = group(runs)
     left_out = [*without_run, *left_out, *repeated]

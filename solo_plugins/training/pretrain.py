@@ -20,6 +20,7 @@ from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.registry import register
 from solo_plugins.runs.description import Description, loss_name
 from solo_plugins.runs.find import find_run
+from solo_plugins.runs.writable import check_writable
 from solo_plugins.training.callbacks import Resumable
 from solo_plugins.training.sweep import check_processes
 from solo_plugins.training.trainer import compiled, fit, in_memory_format, say
@@ -70,6 +71,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
         result = PretrainResult(run.folder.path, run.checkpoint, metrics)
         _report(result)
         return result
+    check_writable(run.folder.path, "checkpoint.dir")
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
     # Methods take lists and numbers out of the configuration they are given, and fill it in.

@@ -28,7 +28,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from typing_extensions import override
 
-from solo_plugins.errors import ConfigurationError, NonFiniteLossError
+from solo_plugins.errors import ConfigurationError, NonFiniteLossError, os_error_line
 from solo_plugins.runs.files import RunFileError, parse_json, write_json
 from solo_plugins.training.trainer import say
 
@@ -83,7 +83,7 @@ class SweepReport(Callback):
         if error is not None:
             # A copy of the exception would keep the run's model alive, and need not pickle.
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
-            if not isinstance(error, ConfigurationError | NonFiniteLossError):
+            if not isinstance(error, ConfigurationError | NonFiniteLossError | OSError):
                 traceback.print_exception(error)
             say(f"error: {outcome}")
         folder = Path(config.hydra.runtime.output_dir)
@@ -130,6 +130,10 @@ def one_line_errors() -> Iterator[None]:
         if sweeping():
             raise
         raise SystemExit(f"error: {error}") from error
+    except OSError as error:  # a disk that is full, or a file that is not there any more
+        if sweeping():
+            raise
+        raise SystemExit(f"error: {os_error_line(error)}") from error
 
 
 def check_processes(num_processes: int) -> None:

@@ -19,6 +19,7 @@ from lightning.pytorch import LightningModule, Trainer, profilers
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -94,12 +95,14 @@ def fit(
         ]
         settings = _settings(cfg, hardware, run.folder, validates=data.validates)
         loggers = [log, *_wandb(cfg, run.folder)]
-        trainer = Trainer(**settings, logger=loggers, callbacks=every)
         stopped = ""
         try:
+            trainer = Trainer(**settings, logger=loggers, callbacks=every)
             trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
         except LimitReached as limit:
             stopped = str(limit)
+        except MisconfigurationException as error:
+            raise _named(error, cfg) from error
         except Interrupted as interrupted:
             _say_how_to_go_on(interrupted, cfg, run.folder, trainer.global_step)
             raise
@@ -107,6 +110,17 @@ def fit(
         if cfg.get("profiler"):
             _show_profile(trainer)
     return run.folder, record.metrics(trainer)
+
+
+def _named(error: MisconfigurationException, cfg: DictConfig) -> ConfigurationError:
+    """Say in one line what Lightning refuses: settings that do not go together."""
+    first = " ".join(str(error).partition("\n")[0].split())[:300]
+    if first.startswith("`ModelCheckpoint(monitor="):
+        return ConfigurationError(
+            "Expected `checkpoint.monitor` to be a metric that the run logs by the end of its "
+            f"first epoch, a column of metrics.csv, but got {cfg.checkpoint.monitor!r}."
+        )
+    return ConfigurationError(f"Lightning's trainer refuses its settings: {first}")
 
 
 @rank_zero_only

@@ -88,7 +88,10 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
             {"mean_shift_value": float("nan")},
             r"`method_kwargs.mean_shift_value` to be finite .* nan",
         ),
-        ({"rdm_reg_loss_wieght": 1}, r"`rdm_reg_loss_wieght`. Did you mean `rdm_reg_loss_weight`"),
+        (
+            {"rdm_reg_loss_wieght": 1},
+            r"`method_kwargs.rdm_reg_loss_wieght`. Did you mean `rdm_reg_loss_weight`",
+        ),
         ({"target_distribution": "lp"}, r"`method_kwargs.target_distribution` to be one of"),
         ({"mode_of_sigma": "sigma_NG"}, r"`method_kwargs.mode_of_sigma` .*Did you mean `sigma_GN`"),
         (
@@ -98,7 +101,10 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
         ({"projection_vectors_type": "svd"}, r"`method_kwargs.projection_vectors_type` to be one"),
         ({"num_projections": 0}, r"`method_kwargs.num_projections` to be a positive integer"),
         ({"num_projections": 1.5}, r"`method_kwargs.num_projections` to be a positive integer"),
-        ({"proj_output_dim": None}, r"`method_kwargs.proj_output_dim` to be a positive integer"),
+        (
+            {"proj_output_dim": None},
+            r"proj_output_dim` to be set, to a positive integer, but got None",
+        ),
         ({"invariance_loss_weight": -1}, r"`method_kwargs.invariance_loss_weight` to be non-neg"),
         (
             {"add_projector_classifier": 1},

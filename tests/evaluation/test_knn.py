@@ -104,13 +104,13 @@ def test_a_k_above_the_number_of_images_is_left_out_and_said(
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"k": [0]}, r"`k` to be a list of positive integers but got 0"),
+        ({"k": [0]}, r"`k\[0\]` to be a positive integer but got 0"),
         ({"k": 2000}, r"`k` to hold a number up to .* images, 1437, but got \[2000\]"),
         ({"k": [2000, 1500]}, r"`k` to hold .* 1437, but got \[2000, 1500\]"),
-        ({"temperature": [-0.1]}, r"`temperature` to be a list of positive numbers but got -0.1"),
-        ({"distance": ["cosin"]}, r"`distance` to be one of .* Did you mean `cosine`"),
-        ({"features": []}, r"`features` to list at least one value but got \[\]"),
-        ({"features": ["head"]}, r"`features` to be one of backbone, projector"),
+        ({"temperature": [-0.1]}, r"`temperature\[0\]` to be a positive number but got -0.1"),
+        ({"distance": ["cosin"]}, r"`distance\[0\]` to be one of .* Did you mean `cosine`"),
+        ({"features": []}, r"`features` to be a list of at least one value but got \[\]"),
+        ({"features": "head"}, r"`features` to be one of backbone, projector"),
         ({"temperatures": [1.0]}, r"`temperatures`. Did you mean `temperature`"),
         ({"precision": "16-mixed"}, r"only known settings but got `precision`"),
         ({"max_distances": 0}, r"`max_distances` to be a positive integer but got 0"),

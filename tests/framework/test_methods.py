@@ -55,7 +55,8 @@ def test_method_is_built_from_a_configuration(
 def test_unknown_setting_of_a_bridged_method_is_named(
     make_cfg: Callable[..., DictConfig], methods: dict
 ) -> None:
-    cfg, _ = parse_cfg(_cfg(make_cfg, "vicreg", method_kwargs__sim_los_weight=1.0))
+    cfg, _ = parse_cfg(_cfg(make_cfg, "vicreg"))
+    cfg.method_kwargs.sim_los_weight = 1.0
     with pytest.raises(
         ValueError, match=r"`method_kwargs.sim_los_weight`.*Did you mean `sim_loss_"
     ):

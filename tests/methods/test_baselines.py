@@ -105,7 +105,7 @@ def test_lpjepa_is_rectified_lpjepa_without_its_rectifications(
         (LeJEPASettings, {"num_knots": 1}, r"`method_kwargs.num_knots` .* at least 2 but got 1"),
         (LeJEPASettings, {"num_projections": 0}, r"num_projections` to be a positive integer"),
         (LeJEPASettings, {"max_frequency": 0}, r"max_frequency` to be positive but got 0"),
-        (LeJEPASettings, {"lambda": 0.1}, r"settings of lejepa only but got `lambda`"),
+        (LeJEPASettings, {"lambda": 0.1}, r"known settings but got `method_kwargs.lambda`"),
         (LpJEPASettings, {"projector_type": "rectified_mlp"}, r"projector_type` to be one of mlp"),
         (
             LpJEPASettings,

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A method that nobody knows of: its run has a row of the report, and a curve of its loss."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -21,7 +20,6 @@ Make = Callable[..., DictConfig]
 pytestmark = pytest.mark.usefixtures("lightning_quiet")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _PullSettings(JointEmbeddingSettings):
     method: ClassVar[str] = "pull"
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The methods of solo-learn's main branch as they are, with what today's stack needs."""
 
-__all__ = ["BaseMethod", "adapt_methods", "known_backbones"]
+__all__ = ["BaseMethod", "adapt_methods", "backbone_constructor", "known_backbones"]
 
 from solo.methods import base
 from solo.methods.base import BaseMethod
 from solo.utils.knn import WeightedKNNClassifier as SoloKNN
 
-from solo_plugins.framework.backbones import timm_backbones
+from solo_plugins.framework.backbones import BackboneFactory, timm_backbones
 from solo_plugins.framework.neighbours import WeightedKNNClassifier
 
 
@@ -17,6 +17,19 @@ def adapt_methods() -> None:
         BaseMethod._BACKBONES.setdefault(name, factory)
     if base.WeightedKNNClassifier is SoloKNN:
         base.WeightedKNNClassifier = WeightedKNNClassifier
+
+
+def backbone_constructor(name: str) -> BackboneFactory:
+    """Find a backbone's constructor.
+
+    Args:
+        name: one of :func:`known_backbones`.
+
+    Returns:
+        A function of the method's name and ``backbone.kwargs``.
+    """
+    constructor: BackboneFactory = BaseMethod._BACKBONES[name]
+    return constructor
 
 
 def known_backbones() -> list[str]:

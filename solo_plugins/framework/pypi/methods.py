@@ -9,19 +9,22 @@ method resolution order wraps the release from both sides::
     BYOL (bridged) -> Momentum -> FromConfig -> BYOL -> BaseMomentumMethod -> Encoder -> BaseMethod
 """
 
-__all__ = ["BaseMethod", "adapt_methods", "known_backbones"]
+__all__ = ["BaseMethod", "adapt_methods", "backbone_constructor", "known_backbones"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
+import torchvision
 from lightning.pytorch import LightningModule
 from solo.methods import METHODS
 from solo.methods.base import BaseMethod as SoloBaseMethod
 from solo.methods.base import BaseMomentumMethod
-from torch import Tensor
+from solo.utils import backbones
+from torch import Tensor, nn
 from typing_extensions import override
 
-from solo_plugins.framework.backbones import timm_backbones
+from solo_plugins.framework.backbones import BackboneFactory, timm_backbones, timm_factory
 from solo_plugins.framework.pypi.bridge.encoder import Encoder
 from solo_plugins.framework.pypi.bridge.hooks import (
     FromConfig,
@@ -95,6 +98,26 @@ def known_backbones() -> list[str]:
         The release's own, those of main that timm has, and all of timm's.
     """
     return [*SoloBaseMethod._SUPPORTED_ENCODERS, *_FROM_TIMM, *timm_backbones()]
+
+
+@cache
+def backbone_constructor(name: str) -> BackboneFactory:
+    """Find a backbone's constructor.
+
+    Args:
+        name: one of :func:`known_backbones`.
+
+    Returns:
+        A function of the method's name and ``backbone.kwargs``.
+    """
+    if name not in SoloBaseMethod._SUPPORTED_ENCODERS:
+        return timm_factory(name.removeprefix("timm/"))
+    own = getattr(torchvision.models if name.startswith("resnet") else backbones, name)
+    return partial(_without_method, own)
+
+
+def _without_method(own: Callable[..., nn.Module], method: str, **kwargs: Any) -> nn.Module:
+    return own(**kwargs)
 
 
 def adapt_methods() -> None:

@@ -4,6 +4,7 @@
 __all__ = ["RectifiedLpJEPA"]
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -43,7 +44,7 @@ class RectifiedLpJEPA(JointEmbedding):
         Rectified LpJEPA, https://arxiv.org/abs/2602.01456
     """
 
-    settings_class = RectifiedLpJEPASettings
+    settings_class: ClassVar[type[RectifiedLpJEPASettings]] = RectifiedLpJEPASettings
     settings: RectifiedLpJEPASettings
     loss_name = "rectified_lp_jepa_loss"
 

@@ -3,15 +3,16 @@
 
 __all__ = ["RectifiedLpJEPASettings"]
 
-import dataclasses
 import math
 import warnings
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field, model_validator
 from torch import nn
-from typing_extensions import override
+from typing_extensions import Self, override
 
+from solo_plugins.args.kinds import Choices, Flag, Fraction, Rule, Weight
 from solo_plugins.distributions import (
     GeneralizedGaussian,
     RectifiedGeneralizedGaussian,
@@ -24,7 +25,7 @@ from solo_plugins.distributions import (
 )
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.losses import DIRECTIONS
-from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+from solo_plugins.methods.shared_settings import JointEmbeddingSettings, Width
 from solo_plugins.modules import RectifiedMLP
 
 _TARGETS: dict[str, Callable[[float, float, float], Target]] = {
@@ -35,6 +36,7 @@ _SIGMAS = {"sigma_GN": mu_gn, "sigma_RGN": mu_rgn}
 # The relative difference that is allowed between `target_active_fraction` and the active fraction
 # that `mean_shift_value` gives: values that were rounded to three digits agree.
 _TOLERANCE = 0.01
+_BETWEEN = "between 0 and 1, neither included,"
 _CONTROLS = (
     "sparsity_warmup",
     "threshold_rate",
@@ -43,7 +45,6 @@ _CONTROLS = (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class RectifiedLpJEPASettings(JointEmbeddingSettings):
     """The method's settings, by the reference implementation's names and with its defaults.
 
@@ -86,36 +87,25 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
 
     method: ClassVar[str] = "rectified_lpjepa"
 
-    target_distribution: str = "rectified_lp_distribution"
-    lp_norm_parameter: float = 1.0
-    mean_shift_value: float | None = None
-    target_active_fraction: float | None = None
-    mode_of_sigma: str = "sigma_GN"
-    num_projections: int = 8192
-    projection_vectors_type: str = "random"
-    invariance_loss_weight: float = 25.0
-    rdm_reg_loss_weight: float = 125.0
-    share_target: bool = False
-    unit_rms_target: bool = False
-    sparsity_warmup: float = 0.0
-    threshold_rate: float = 0.0
-    standardize_outputs: bool = False
-    row_floor: float = 0.0
+    target_distribution: Annotated[str, Choices(lambda: _TARGETS)] = "rectified_lp_distribution"
+    lp_norm_parameter: Annotated[float, Field(gt=0, le=1000), Rule("positive")] = 1.0
+    mean_shift_value: Annotated[float, Field(ge=-1000, le=1000), Rule("finite")] | None = None
+    target_active_fraction: Annotated[float, Field(gt=0, lt=1), Rule(_BETWEEN)] | None = None
+    mode_of_sigma: Annotated[str, Choices(lambda: _SIGMAS)] = "sigma_GN"
+    num_projections: Width = 8192
+    projection_vectors_type: Annotated[str, Choices(lambda: DIRECTIONS)] = "random"
+    invariance_loss_weight: Weight = 25.0
+    rdm_reg_loss_weight: Weight = 125.0
+    share_target: Flag = False
+    unit_rms_target: Flag = False
+    sparsity_warmup: Fraction = 0.0
+    threshold_rate: Fraction = 0.0
+    standardize_outputs: Flag = False
+    row_floor: Fraction = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_choice("target_distribution", _TARGETS)
-        self._check_choice("mode_of_sigma", _SIGMAS)
-        self._check_choice("projection_vectors_type", DIRECTIONS)
-        self._check_positive_integers("num_projections")
+    @model_validator(mode="after")
+    def _settle(self) -> Self:
         self._check_hadamard()
-        self._check_flags("share_target", "unit_rms_target", "standardize_outputs")
-        self._check_numbers("lp_norm_parameter", rule="positive", holds=lambda value: value > 0)
-        weights = ("invariance_loss_weight", "rdm_reg_loss_weight")
-        self._check_numbers(*weights, rule="non-negative", holds=lambda value: value >= 0)
-        parts = ("sparsity_warmup", "threshold_rate", "row_floor")
-        rule = "a number from 0 to 1"
-        self._check_numbers(*parts, rule=rule, holds=lambda value: 0 <= value <= 1)
         self._settle_mean_shift()
         self._check_control()
         if self.rectified and self.projector_type == "mlp":
@@ -125,6 +115,7 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
                 "This is meant for ablations; use 'rectified_mlp' otherwise.",
                 stacklevel=2,
             )
+        return self
 
     @property
     def sigma(self) -> float:
@@ -188,13 +179,9 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
     def _settle_mean_shift(self) -> None:
         """Compute mu from `target_active_fraction`, or check that the two agree."""
         given, target = self.mean_shift_value, self.target_active_fraction
-        if given is not None:
-            self._check_numbers("mean_shift_value", rule="finite", holds=math.isfinite)
         if target is None:
             object.__setattr__(self, "mean_shift_value", 0.0 if given is None else given)
             return
-        rule = "between 0 and 1, neither included,"
-        self._check_numbers("target_active_fraction", rule=rule, holds=lambda value: 0 < value < 1)
         if not self.rectified:
             raise ConfigurationError(
                 "Expected `method_kwargs.target_active_fraction` to be set with "

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""The configuration of ``main_pretrain.py``, at full depth."""
+
+__all__ = ["PretrainSettings", "Seed", "defaults", "known", "pretrain_model", "with_kwargs"]
+
+from functools import cache
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, Field, create_model
+
+from solo_plugins.args import blocks
+from solo_plugins.args.augmentations import Augmentation
+from solo_plugins.args.foreign import METHOD_KWARGS, OPTIMIZER_KWARGS
+from solo_plugins.args.kinds import (
+    Block,
+    Choices,
+    Flag,
+    Left,
+    Path,
+    Rule,
+    Text,
+)
+from solo_plugins.args.trainer import TrainerSettings, by_signature
+from solo_plugins.args.wording import fields
+from solo_plugins.framework import METHODS
+
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32), Rule("an integer from 0 to below 2**32")]
+
+
+def _methods() -> list[str]:
+    return sorted(set(METHODS) - {"base", "linear"})
+
+
+class PretrainSettings(TrainerSettings):
+    """main_pretrain.py.
+
+    Args:
+        name: the run's name, of which its folder's is made.
+        method: the method.
+        method_kwargs: the method's own settings.
+        seed: of all random numbers.
+        backbone: the network.
+        data: the images.
+        augmentations: what is done to the images, an entry for each kind of crop.
+        two_views: what augmentations refer to by ``${two_views...}``.
+        optimizer: the optimizer.
+        scheduler: the learning rate's schedule.
+        momentum: the momentum network.
+        checkpoint: what a run keeps.
+        auto_resume: going on with the newest run of the same configuration.
+        resume_from_checkpoint: a run's folder, or a checkpoint, to go on from.
+        knn_eval: the online evaluation by nearest neighbours.
+        auto_umap: pictures of validation features.
+        mlp_probe: the reference implementation's.
+        performance: how fast.
+        dali: NVIDIA DALI.
+        wandb: Weights & Biases.
+        debug_augmentations: print the augmentations.
+    """
+
+    name: Text
+    method: Annotated[
+        str, Choices(_methods), Rule("a method of the installed solo-learn or of this plugin")
+    ]
+    method_kwargs: dict[str, Any] = Field(default={})
+    seed: Seed = 5
+    backbone: blocks.Backbone
+    data: blocks.Data
+    augmentations: Annotated[
+        list[Augmentation], Field(min_length=1, max_length=100), Rule("a list of entries")
+    ]
+    two_views: dict[str, Any] = Field(default={})
+    optimizer: blocks.Optimizer
+    scheduler: blocks.Scheduler
+    momentum: blocks.Momentum = blocks.Momentum()
+    checkpoint: blocks.Checkpoint = blocks.Checkpoint()
+    auto_resume: blocks.AutoResume = blocks.AutoResume()
+    resume_from_checkpoint: Path | None = None
+    knn_eval: blocks.KnnEval = blocks.KnnEval()
+    auto_umap: blocks.AutoUmap = blocks.AutoUmap()
+    mlp_probe: blocks.MlpProbe = blocks.MlpProbe()
+    performance: blocks.Performance = blocks.Performance()
+    dali: blocks.Dali = blocks.Dali()
+    wandb: blocks.Wandb = blocks.Wandb()
+    debug_augmentations: Flag = False
+
+
+def pretrain_model(method: Any, optimizer: Any) -> type[PretrainSettings]:
+    """Make the model of a pretraining configuration.
+
+    Args:
+        method: the method's name; of one that is not known, or whose settings are not, any are
+            taken.
+        optimizer: likewise.
+
+    Returns:
+        The model, with the settings of both.
+    """
+    own = getattr(METHODS.get(method), "settings_class", None) if isinstance(method, str) else None
+    if own is not None and not issubclass(own, BaseModel):
+        own = None  # a method of others, which checks its settings itself
+    return _pretrain_model(own or known(METHOD_KWARGS, method), known(OPTIMIZER_KWARGS, optimizer))
+
+
+def defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """List the defaults of a configuration's optional settings.
+
+    Args:
+        model: the configuration, or a block of it.
+
+    Returns:
+        Values and blocks of them, without settings that are left out unless they are set.
+    """
+    found: dict[str, Any] = {}
+    for name, where in fields(model):
+        if where.block is not None:
+            if not isinstance(where.default, Left):
+                found[name] = defaults(where.block)
+        elif not where.required and not isinstance(where.default, Left):
+            found[name] = where.default
+    return found
+
+
+def known(blocks_by_name: dict[str, type[Block]], name: Any) -> type[Block] | None:
+    """Find a block of settings by a name that may be anything.
+
+    Args:
+        blocks_by_name: the blocks.
+        name: the name.
+
+    Returns:
+        The block, or None.
+    """
+    return blocks_by_name.get(name) if isinstance(name, str) else None
+
+
+@cache
+def _pretrain_model(own: type[Block] | None, kwargs: type[Block] | None) -> type[PretrainSettings]:
+    changed: dict[str, Any] = by_signature()
+    if own is not None:
+        # Without a constructor of its own, whose error would know the names of this block alone.
+        namespace = {"__init__": Block.__init__, "__module__": __name__}
+        metaclass: Any = type(Block)
+        plain = metaclass(own.__name__, (own,), namespace)
+        changed["method_kwargs"] = (plain, ...)
+    if kwargs is not None:
+        changed["optimizer"] = (with_kwargs(blocks.Optimizer, kwargs), ...)
+    return create_model("PretrainConfiguration", __base__=PretrainSettings, **changed)
+
+
+def with_kwargs(base: type[Block], kwargs: type[Block]) -> type[Block]:
+    """Make a block whose ``kwargs`` are known.
+
+    Args:
+        base: the block.
+        kwargs: what these may be.
+
+    Returns:
+        The block with them.
+    """
+    return create_model(base.__name__, __base__=base, kwargs=(kwargs, Left("solo-learn's")))
