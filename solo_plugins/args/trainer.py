@@ -165,7 +165,7 @@ class TrainerSettings(Block):
         num_sanity_val_steps: validation steps before training; -1 for all.
         log_every_n_steps: steps from one row of the log to the next.
         enable_autolog_hparams: let Lightning log the model's own hyperparameters.
-        enable_progress_bar: show a progress bar.
+        enable_progress_bar: show a progress bar; by default in a terminal alone.
         enable_model_summary: print the network's parts and their sizes.
         accumulate_grad_batches: batches whose gradients make one step.
         gradient_clip_val: the largest gradient.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from solo_plugins.distributions import Quantiles
 from solo_plugins.errors import ConfigurationError
@@ -64,7 +65,8 @@ def extract(
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     targets = []
-    for batch, labels in stream(model, loader, names, device):
+    bar = tqdm(loader, "features", leave=False, disable=None)  # in a terminal alone
+    for batch, labels in stream(model, bar, names, device):
         for name in names:
             parts[name].append(batch[name])
         targets.append(labels)

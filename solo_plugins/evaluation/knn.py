@@ -4,6 +4,7 @@
 __all__ = ["KNNRow", "KNNSettings", "classify", "knn"]
 
 import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from solo_plugins.metrics import EffectiveRank
 from solo_plugins.registry import register
 from solo_plugins.runs.provenance import commit
 from solo_plugins.runs.writable import check_writable
+from solo_plugins.training.progress import duration
 from solo_plugins.training.trainer import in_memory_format, say
 
 
@@ -93,9 +95,12 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     device = device_for(cfg.accelerator)
     say(f"Running on {device.type}.")
     model = in_memory_format(model, cfg).to(device)
+    started = time.monotonic()
     train, val = (
         extract(model, data.every_image(train=train), names, device) for train in (True, False)
     )
+    images = f"{len(train.targets):,} training and {len(val.targets):,} validation images"
+    say(f"Features of {images}: {duration(time.monotonic() - started)}.")
     settings = KNNSettings(numbers, cfg.temperature, cfg.distance, cfg.max_distances)
     rows = [
         row

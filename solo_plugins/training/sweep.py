@@ -9,6 +9,7 @@ what became of it in its folder below ``hydra.sweep.dir``, where the program rea
 __all__ = ["SweepReport", "check_processes", "one_line_errors", "sweeping"]
 
 import math
+import signal
 import sys
 import traceback
 import uuid
@@ -41,7 +42,7 @@ class _Outcome(NamedTuple):
     error: str | None
 
     def __str__(self) -> str:
-        return f"run #{self.number} ({self.overrides or 'no overrides'}): {self.error or 'done'}"
+        return f"run {self.number + 1} ({self.overrides or 'no overrides'}): {self.error or 'done'}"
 
 
 class SweepReport(Callback):
@@ -71,7 +72,8 @@ class SweepReport(Callback):
     @override
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if sweeping():
-            say(f"Run #{config.hydra.job.num} of the sweep: {self._overrides(config)}")
+            most = "" if self._expected is None else f" of {self._expected}"
+            say(f"Run {config.hydra.job.num + 1}{most}: {self._overrides(config)}")
 
     @override
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
@@ -122,10 +124,14 @@ def one_line_errors() -> Iterator[None]:
     """End a single run that cannot work with one line; leave a sweep's to :class:`SweepReport`.
 
     Raises:
-        SystemExit: with status 1, in place of an error that is meant for the user.
+        SystemExit: with status 1, in place of an error that is meant for the user, or 130 after a
+            Ctrl-C outside training, which has an answer of its own.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        print("Interrupted: nothing was written. The same command starts again.", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     except (ConfigurationError, NonFiniteLossError) as error:
         if sweeping():
             raise

@@ -16,7 +16,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer, profilers
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+)
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -33,9 +38,14 @@ from solo_plugins.runs.folder import RunFolder, RunState, folder_name
 from solo_plugins.runs.log import MetricsLog
 from solo_plugins.training.callbacks import RecordRun, SeedSteps, StopOnNonFinite
 from solo_plugins.training.checkpointing import LastCheckpoint, LimitReached, NewSchedule
+from solo_plugins.training.progress import Shown, progress_callbacks
 from solo_plugins.training.signals import Interrupted, Signals, requeue
 from solo_plugins.training.strategy import DataParallel
 from solo_plugins.training.umap import AutoUMAP
+
+# What a line for each epoch of a classifier, and of pretraining, tells.
+_LINEAR = Shown("train_loss", {"top 1": "val_acc1", "top 5": "val_acc5"})
+_ONLINE = {"kNN": "val_knn_acc1", "probe": "val_acc1"}
 
 
 def fit(
@@ -90,10 +100,17 @@ def fit(
             SeedSteps(cfg.seed),
             StopOnNonFinite(run.folder, cfg.get("log_every_n_steps") or 50, skip=not_checked),
             LearningRateMonitor(logging_interval="step"),
+            *progress_callbacks(
+                _LINEAR if description is None else Shown(description.loss, _ONLINE),
+                say,
+                enabled=cfg.get("enable_progress_bar"),
+                others=callbacks,
+            ),
             *([AutoUMAP(run.folder, cfg.auto_umap)] if draws else []),
             *_checkpoint_callbacks(cfg, run.folder, signals, log),
         ]
         settings = _settings(cfg, hardware, run.folder, validates=data.validates)
+        settings["enable_progress_bar"] = any(isinstance(one, ProgressBar) for one in every)
         loggers = [log, *_wandb(cfg, run.folder)]
         stopped = ""
         try:

@@ -79,8 +79,8 @@ def test_a_failed_run_is_told_and_takes_no_other_along(
 ) -> None:
     reason = "Expected `method_kwargs.mean_shift_value` to be finite but got 'abc'."
     failed = sweep(f"{MU}=-1.0,abc,0.5")
-    assert failed == f"Sweep: 3 runs, 1 failed:\n  run #1 ({MU}=abc): {reason}"
-    assert f"error: run #1 ({MU}=abc): {reason}\n" in capsys.readouterr().out
+    assert failed == f"Sweep: 3 runs, 1 failed:\n  run 2 ({MU}=abc): {reason}"
+    assert f"error: run 2 ({MU}=abc): {reason}\n" in capsys.readouterr().out
     runs = _runs(tmp_path)
     assert set(runs) == {-1.0, 0.5}
     assert all((folder / "summary.json").is_file() for folder in runs.values())
@@ -114,8 +114,8 @@ def test_errors_of_any_kind_are_told(sweep: Callable, tmp_path: Path) -> None:
     failed = sweep("++limit_test_batches=-1.0,1.0", "++method_kwargs.rdm_reg_loss_weight=1e39")
     head, first, second = failed.splitlines()
     assert head == "Sweep: 2 runs, 2 failed:"
-    assert first.startswith("  run #0 (++limit_test_batches=-1.0): MisconfigurationException: ")
-    assert second.startswith("  run #1 (++limit_test_batches=1.0): Expected every term of the")
+    assert first.startswith("  run 1 (++limit_test_batches=-1.0): MisconfigurationException: ")
+    assert second.startswith("  run 2 (++limit_test_batches=1.0): Expected every term of the")
     # Of the first nothing is left, not even its folder.
     assert len(list((tmp_path / "work" / "trained_models" / "rectified_lpjepa").iterdir())) == 1
 
@@ -136,7 +136,7 @@ def test_submitit_runs_jobs_side_by_side(
     argv = command(f"{MU}=abc,0.5", "hydra/launcher=submitit_local")
     done = run_program("-W", "ignore", *argv, cwd=tmp_path / "work")
     assert done.returncode == 1
-    assert f"Sweep: 2 runs, 1 failed:\n  run #0 ({MU}=abc): Expected" in done.stderr
+    assert f"Sweep: 2 runs, 1 failed:\n  run 1 ({MU}=abc): Expected" in done.stderr
     assert set(_runs(tmp_path)) == {0.5}
     outcomes = (tmp_path / "work" / "trained_models" / "sweeps").glob("*/*/outcome.json")
     errors = [json.loads(path.read_text())["error"] for path in outcomes]
