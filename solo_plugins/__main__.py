@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command ``python -m solo_plugins``, or ``solo_plugins``: what was trained, in use.
+"""The command ``python -m solo_plugins``, or ``solo_plugins``: training, and its result in use.
 
 Nothing but click is imported before a command runs, so that help comes at once.
 """
@@ -7,22 +7,31 @@ Nothing but click is imported before a command runs, so that help comes at once.
 __all__ = ["main"]
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
 from solo_plugins import __version__
+from solo_plugins.args.usage import PURPOSE, located
+from solo_plugins.configs import scripts
 
+_PROGRAMS = {
+    "pretrain": "solo_plugins.training.pretrain",
+    "linear": "solo_plugins.evaluation.linear",
+    "knn": "solo_plugins.evaluation.knn",
+}
 _FOLDER = click.Path(file_okay=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, package_name="solo_plugins")
 def main() -> None:
-    """Use what was pretrained. RUN is a run's folder or a checkpoint."""
+    """Pretrain, evaluate, and use what was pretrained. RUN is a run's folder or a checkpoint."""
 
 
 @main.command()
@@ -200,6 +209,39 @@ def settings() -> None:
         register()
         kinds = {name: getattr(kind, "settings_class", None) for name, kind in METHODS.items()}
         click.echo(reference({name: kind for name, kind in kinds.items() if kind}), nl=False)
+
+
+def _start(kind: str, arguments: Sequence[str]) -> None:
+    """Do what ``main_<kind>.py`` does, with a YAML that is named from anywhere."""
+    hydras = located(kind, arguments, scripts())
+    import hydra
+
+    typed = list(sys.argv)
+
+    def task(cfg: Any) -> None:
+        # Not before: torch takes ten seconds, and help is to come at once.
+        from solo_plugins.training.sweep import one_line_errors
+
+        sys.argv = typed  # which Lightning repeats, to start more processes
+        module = import_module(_PROGRAMS[kind])
+        with one_line_errors():
+            getattr(module, kind)(cfg)
+
+    sys.argv = [typed[0], *hydras]
+    hydra.main(version_base="1.2", config_path=None)(task)()
+
+
+def _add_program(kind: str) -> None:
+    settings: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": []}
+
+    @main.command(kind, help=PURPOSE[kind], context_settings=settings, add_help_option=False)
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def program(arguments: tuple[str, ...]) -> None:
+        _start(kind, arguments)
+
+
+for _kind in _PROGRAMS:
+    _add_program(_kind)
 
 
 @contextmanager

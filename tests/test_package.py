@@ -1,23 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""What is installed: the wheel carries YAML blocks, the atlas's page and the hydra plugin."""
+"""What is installed: the wheel carries YAMLs, the atlas's page and the hydra plugin, and works."""
 
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 import solo_plugins
 
 
-def test_the_wheel_carries_configurations_and_plugin(root: Path, tmp_path: Path) -> None:
-    for name in ("solo_plugins", "hydra_plugins"):
-        shutil.copytree(root / name, tmp_path / name)
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(root / name, tmp_path)
+@pytest.fixture(scope="module")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from what a checkout has."""
+    folder = tmp_path_factory.mktemp("build")
+    for name in ("solo_plugins", "hydra_plugins", "scripts"):
+        shutil.copytree(root / name, folder / name)
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(root / name, folder)
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "."]
-    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run(build, cwd=folder, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def test_the_wheel_carries_configurations_and_plugin(root: Path, wheel: Path) -> None:
     assert solo_plugins.__version__ in wheel.name
     names = set(zipfile.ZipFile(wheel).namelist())
     package = root / "solo_plugins"
@@ -25,4 +35,30 @@ def test_the_wheel_carries_configurations_and_plugin(root: Path, tmp_path: Path)
     assert {path.suffix for path in data} == {".yaml", ".html", ".css"}
     assert {str(path.relative_to(root)) for path in data} <= names
     assert "hydra_plugins/solo_plugins_registration.py" in names
+    assert "solo_plugins/py.typed" in names
+    yamls = [path.relative_to(root) for path in (root / "scripts").rglob("*.yaml")]
+    assert yamls
+    assert {f"solo_plugins/{path}" for path in yamls} <= names
     assert not any(name.startswith(("tests/", "benchmarks/", "examples/")) for name in names)
+
+
+@pytest.mark.slow
+def test_the_installed_command_trains_from_another_folder(wheel: Path, tmp_path: Path) -> None:
+    site, folder = tmp_path / "site", tmp_path / "elsewhere"
+    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site)]
+    subprocess.run([sys.executable, *install, str(wheel)], check=True, capture_output=True)
+    folder.mkdir()
+    small = ["++max_epochs=1", "++limit_train_batches=1", "++limit_val_batches=1"]
+    given = ["--config-name", "rectified_lpjepa_digits", "++data.num_workers=0", *small]
+    done = subprocess.run(
+        [sys.executable, str(site / "bin" / "solo_plugins"), "pretrain", *given],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = (folder / "trained_models" / "rectified_lpjepa").iterdir()
+    # what ran is what was installed: a commit is that of a checkout
+    assert '"commit": null' in (run / "summary.json").read_text()

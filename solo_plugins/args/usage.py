@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
 """How the programs are used: said at once, before torch is imported, and before hydra starts."""
 
-__all__ = ["SETTINGS", "show_usage"]
+__all__ = ["PURPOSE", "SETTINGS", "located", "show_usage"]
 
 import argparse
 import difflib
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 # Of each program: what it does, and the settings that are set most, with an example and a meaning.
-_PURPOSE = {
+PURPOSE = {
     "pretrain": "Pretrain a self-supervised method.",
     "linear": "Train a linear classifier on a pretrained network; RUN is its folder.",
     "knn": "Classify by nearest neighbours in a pretrained network's features; RUN is its folder.",
@@ -70,21 +71,126 @@ def show_usage(file: str, kind: str, arguments: Sequence[str] | None = None) -> 
             there is no such YAML; else nothing happens.
     """
     program = Path(file).resolve()
-    given = _parse(sys.argv[1:] if arguments is None else arguments)
-    if given.help:
-        print(_usage(program, kind))
-        raise SystemExit(0)
-    if any(getattr(given, name) for name in _HYDRAS) or "://" in str(given.config_path):
+    given, _ = _parse(sys.argv[1:] if arguments is None else arguments)
+    folder = Path("scripts", kind, "digits")
+    usage = _Usage(
+        program.parent,
+        kind,
+        f"python {program.name} --config-path FOLDER --config-name YAML",
+        f"python {program.name} --config-path {folder}/ --config-name {{}}",
+        str(Path("scripts", kind)) + "/",
+    )
+    if _answered(usage, given):
         return
-    if given.config_name is None:
-        print(_usage(program, kind), file=sys.stderr)
-        raise SystemExit(2)
-    problem = _missing(program, kind, given.config_path, given.config_name)
+    problem = _missing(program.parent, kind, given.config_path, given.config_name)
     if problem:
         raise SystemExit(f"error: {problem}")
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def located(kind: str, arguments: Sequence[str], scripts: Path) -> list[str]:
+    """Find the YAML that a subcommand of ``solo_plugins`` is given by its name.
+
+    Args:
+        kind: ``pretrain``, ``linear`` or ``knn``.
+        arguments: those of the command line. ``--config-name`` may be a name that only one folder
+            has, or FOLDER/NAME; ``--config-path`` is a folder of one's own.
+        scripts: the folder of all programs' YAMLs.
+
+    Returns:
+        The arguments for hydra, with the folder of the YAML.
+
+    Raises:
+        SystemExit: as :func:`show_usage`.
+    """
+    given, others = _parse(arguments)
+    command = f"solo_plugins {kind} --config-name"
+    usage = _Usage(scripts.parent, kind, f"{command} YAML", f"{command} digits/{{}}", "")
+    if _answered(usage, given):
+        return list(arguments)
+    if given.config_path is not None:
+        problem = _missing(Path.cwd(), kind, given.config_path, given.config_name)
+        folder, name = Path(given.config_path).resolve(), given.config_name
+    else:
+        name = _stem(given.config_name)
+        found = [folder / stem for folder, stems in usage.yamls().items() for stem in stems]
+        meant = [path for path in found if path.match(name)]
+        short = [str(Path(*path.parts[-2:])) for path in found]
+        problem = None
+        if len(meant) != 1:
+            twice = [str(Path(*path.parts[-2:])) for path in meant]
+            problem = (
+                f"Expected `--config-name` to be one YAML but got {given.config_name!r}."
+                f"{_hint(name, short, twice)}"
+            )
+        else:
+            folder, name = scripts.parent / meant[0].parent, meant[0].name
+    if problem:
+        raise SystemExit(f"error: {problem}")
+    return ["--config-path", str(folder), "--config-name", name, *others]
+
+
+class _Usage(NamedTuple):
+    """What a program's usage says.
+
+    Args:
+        root: the folder that has ``scripts``.
+        kind: the folder of its YAMLs below.
+        command: how it is started.
+        example: a command with a place for the name of a YAML for the digits.
+        prefix: what folders are shown with.
+    """
+
+    root: Path
+    kind: str
+    command: str
+    example: str
+    prefix: str
+
+    def yamls(self) -> dict[Path, list[str]]:
+        return _yamls(self.root, self.kind)
+
+    def text(self) -> str:
+        found = self.yamls()
+        width = max(map(len, SETTINGS[self.kind])) + 18
+        digits = found.get(Path("scripts", self.kind, "digits"), [])
+        name = next((name for name in digits if name.startswith("rect")), "NAME")
+        needed = "" if self.kind == "pretrain" else " ++pretrained_feature_extractor=RUN"
+        lines = [
+            f"usage: {self.command} [++SETTING=VALUE ...]",
+            "",
+            f"{PURPOSE[self.kind]} With -m and several values, as in ++seed=1,2, each is a run.",
+            "",
+            "YAMLs:",
+            *(f"  {self.prefix}{path.name}/: {', '.join(stems)}" for path, stems in found.items()),
+            "",
+            "Example:",
+            f"  {self.example.format(name)}{needed}",
+            "",
+            "Settings that are set most; docs/configuration.md lists all:",
+            *(
+                f"  {f'++{key}={value}':<{width}} {meaning}"
+                for key, (value, meaning) in SETTINGS[self.kind].items()
+            ),
+            "",
+            "--hydra-help lists the options of hydra, which reads the YAMLs.",
+        ]
+        return "\n".join(lines)
+
+
+def _answered(usage: _Usage, given: argparse.Namespace) -> bool:
+    """Say how a program is used, and end, if that is asked for; tell whether hydra is to answer."""
+    if given.help:
+        print(usage.text())
+        raise SystemExit(0)
+    if any(getattr(given, name) for name in _HYDRAS) or "://" in str(given.config_path):
+        return True
+    if given.config_name is None:
+        print(usage.text(), file=sys.stderr)
+        raise SystemExit(2)
+    return False
+
+
+def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read those of hydra's own options that say what it is to do."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--help", "-h", action="store_true")
@@ -96,36 +202,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--shell-completion", "-sc", action="store_true")
     parser.add_argument("--experimental-rerun")
     parser.add_argument("--info", "-i", nargs="?", const="all")
-    return parser.parse_known_args(arguments)[0]
-
-
-def _usage(program: Path, kind: str) -> str:
-    found = _yamls(program.parent, kind)
-    width = max(map(len, SETTINGS[kind])) + 18
-    folder = Path("scripts", kind, "digits")
-    name = next((name for name in found.get(folder, []) if name.startswith("rect")), "NAME")
-    command = f"python {program.name} --config-path"
-    needed = "" if kind == "pretrain" else " ++pretrained_feature_extractor=RUN"
-    lines = [
-        f"usage: {command} FOLDER --config-name YAML [++SETTING=VALUE ...]",
-        "",
-        f"{_PURPOSE[kind]} With -m and several values, as in ++seed=1,2, each is a run.",
-        "",
-        "YAMLs:",
-        *(f"  {folder}/: {', '.join(names)}" for folder, names in found.items()),
-        "",
-        "Example:",
-        f"  {command} {folder}/ --config-name {name}{needed}",
-        "",
-        "Settings that are set most; docs/configuration.md lists all:",
-        *(
-            f"  {f'++{key}={value}':<{width}} {meaning}"
-            for key, (value, meaning) in SETTINGS[kind].items()
-        ),
-        "",
-        "--hydra-help lists the options of hydra, which reads the YAMLs.",
-    ]
-    return "\n".join(lines)
+    return parser.parse_known_args(arguments)
 
 
 def _yamls(root: Path, kind: str) -> dict[Path, list[str]]:
@@ -138,18 +215,22 @@ def _stems(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def _missing(program: Path, kind: str, config_path: str | None, config_name: str) -> str | None:
+def _stem(name: str) -> str:
+    return name.removesuffix(".yaml").removesuffix(".yml")
+
+
+def _missing(root: Path, kind: str, config_path: str | None, config_name: str) -> str | None:
     """Say what is wrong with the place of a YAML; None if it is there."""
-    stem = config_name.removesuffix(".yaml").removesuffix(".yml")
+    stem = _stem(config_name)
     if config_path is None:
-        found = _yamls(program.parent, kind)
+        found = _yamls(root, kind)
         at = [str(folder) for folder, names in found.items() if stem in names]
         return f"Expected `--config-path` to be set.{_hint('', at or list(map(str, found)), at)}"
-    folder = program.parent / config_path  # as hydra takes it
+    folder = root / config_path  # as hydra takes it
     if not folder.is_dir():
-        others = [str(path) for path in _yamls(program.parent, kind)]
+        others = [str(path) for path in _yamls(root, kind)]
         return (
-            f"Expected `--config-path` to be a folder of YAMLs, from {str(program.parent)!r}, but "
+            f"Expected `--config-path` to be a folder of YAMLs, from {str(root)!r}, but "
             f"got {config_path!r}.{_hint(config_path.rstrip('/'), others)}"
         )
     if any((folder / f"{stem}{end}").is_file() for end in (".yaml", ".yml")):

@@ -9,8 +9,9 @@ import pytest
 
 from solo_plugins.args.evaluated import KnnSettings, LinearSettings
 from solo_plugins.args.models import pretrain_model
-from solo_plugins.args.usage import SETTINGS, show_usage
+from solo_plugins.args.usage import SETTINGS, located, show_usage
 from solo_plugins.args.wording import every_name
+from solo_plugins.configs import scripts
 
 PROGRAMS = ["pretrain", "linear", "knn"]
 DIGITS = ["--config-path", "scripts/pretrain/digits/"]
@@ -26,7 +27,7 @@ def test_help_comes_before_torch(kind: str, root: Path) -> None:
         "print(*sorted({'torch', 'lightning', 'pandas', 'numpy'} & set(sys.modules)) or ['none'])"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert run.stdout.startswith("usage: ")
+    assert run.stdout.lower().startswith("usage: ")
     assert run.stdout.splitlines()[-2:] == ["0", "none"]
 
 
@@ -42,6 +43,46 @@ def test_without_a_yaml_the_usage_lists_them(
         (line,) = (line for line in text.splitlines() if f"/{path.parent.name}/: " in line)
         assert path.stem in line.partition(": ")[2].split(", ")
     assert f"python main_{kind}.py --config-path scripts/{kind}/digits/ --config-name rect" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "folder"),
+    [
+        ("pretrain", "byol_digits", "digits"),
+        ("pretrain", "digits/byol_digits.yaml", "digits"),
+        ("linear", "cifar/rectified_lpjepa", "cifar"),
+    ],
+)
+def test_a_subcommand_finds_a_yaml_by_its_name(
+    kind: str, name: str, folder: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = ["--config-path", str(root / "scripts" / kind / folder), "--config-name"]
+    stem = Path(name).stem
+    got = located(kind, ["-m", f"--config-name={name}", "++seed=1,2"], scripts())
+    assert got == [*wanted, stem, "-m", "++seed=1,2"]
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.yaml").touch()
+    own = located(kind, ["--config-path", "own", "-cn", "mine"], scripts())
+    assert own == ["--config-path", str(tmp_path / "own"), "--config-name", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["-cn", "byol_digit"], "one YAML but got 'byol_digit'. Did you mean `digits/byol_digits`"),
+        (["-cn", "digits/x"], r"one YAML but got 'digits/x'\. There are: cifar/barlow_twins_cifar"),
+        (["-cp", "no", "-cn", "x"], "`--config-path` to be a folder of YAMLs"),
+    ],
+)
+def test_a_subcommand_names_the_yamls_that_there_are(arguments: list[str], text: str) -> None:
+    with pytest.raises(SystemExit, match=text):
+        located("pretrain", arguments, scripts())
+
+
+def test_a_name_in_several_folders_is_asked_for() -> None:
+    with pytest.raises(SystemExit, match="Did you mean `cifar/rectified_lpjepa` or `digits/rect"):
+        located("knn", ["--config-name", "rectified_lpjepa"], scripts())
 
 
 @pytest.mark.usefixtures("methods")
