@@ -16,7 +16,7 @@ PASSED = $(VENV)/.passed-$(TREE)
 
 export PYTHONPATH := $(if $(SOLO_LEARN_PATH),$(abspath $(SOLO_LEARN_PATH)):)$(PYTHONPATH)
 
-.PHONY: install pretrain test retest torture notebook lint format coverage clean
+.PHONY: install pretrain test retest torture notebook docs lint format coverage clean
 
 install: $(INSTALLED)
 
@@ -51,6 +51,10 @@ torture: $(INSTALLED)
 notebook: $(INSTALLED)
 	$(BIN)/jupytext --quiet --update --to ipynb examples/rectified_lpjepa.py
 
+# The site, in docs/_build; DOCS_EXECUTE=1 runs the notebook for its pictures.
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,4 +70,4 @@ coverage: $(INSTALLED)
 	$(BIN)/python -m coverage report
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf build dist docs/_build docs/method.ipynb *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage

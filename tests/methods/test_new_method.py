@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A method that nobody knows of: its run has a row of the report, and a curve of its loss."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from omegaconf import DictConfig
-from torch import Tensor
 
-from solo_plugins.methods.joint_embedding import JointEmbedding
-from solo_plugins.methods.shared_settings import JointEmbeddingSettings
 from solo_plugins.report import write_report
 from solo_plugins.report.read import read_run
 from solo_plugins.runs.description import method_name
@@ -20,18 +17,13 @@ Make = Callable[..., DictConfig]
 pytestmark = pytest.mark.usefixtures("lightning_quiet")
 
 
-class _PullSettings(JointEmbeddingSettings):
-    method: ClassVar[str] = "pull"
-
-
-class _Pull(JointEmbedding):
-    settings_class = _PullSettings
-    loss_name = "pull_loss"
-
-    def objective(
-        self, views: Sequence[Tensor], batch_idx: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        return (views[0] - views[1]).square().mean(), {}
+def _of_the_page(root: Path) -> type:
+    """Return the method that docs/adding_a_method.md writes."""
+    text = (root / "docs" / "adding_a_method.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
+    namespace: dict = {}
+    exec(code, namespace)
+    return namespace["Pull"]
 
 
 @pytest.mark.parametrize(
@@ -44,9 +36,15 @@ class _Pull(JointEmbedding):
     ],
 )
 def test_a_run_has_a_row_and_a_curve(
-    method: str, loss: str, settings: dict, methods: dict, make_cfg: Make, tmp_path: Path
+    method: str,
+    loss: str,
+    settings: dict,
+    methods: dict,
+    make_cfg: Make,
+    root: Path,
+    tmp_path: Path,
 ) -> None:
-    methods["pull"] = _Pull
+    methods["pull"] = _of_the_page(root)
     result = pretrain(make_cfg(method, max_epochs=2, **settings))
     run = read_run(result.folder)
     assert (run.description.label, run.description.loss) == (method, loss)

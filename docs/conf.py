@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""The documentation site: ``make docs`` builds it, with warnings as errors."""
+
+import os
+import shutil
+from pathlib import Path
+
+import solo_plugins
+
+HERE = Path(__file__).parent
+# The notebook lies beside its source, and Sphinx reads this folder only.
+shutil.copy(HERE.parent / "examples" / "rectified_lpjepa.ipynb", HERE / "method.ipynb")
+
+project = "solo_plugins"
+version = release = solo_plugins.__version__
+copyright = "the authors of solo_plugins, MIT licence"
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+html_theme = "furo"
+html_title = f"solo_plugins {version}"
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+# With DOCS_EXECUTE=1 the notebook is run, and its pictures are shown; two minutes.
+nb_execution_mode = "force" if os.environ.get("DOCS_EXECUTE") else "off"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+# Lightning and hydra colour what they print.
+suppress_warnings = ["mystnb.unknown_mime_type"]
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
