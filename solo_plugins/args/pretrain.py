@@ -13,6 +13,7 @@ from solo_plugins.args.dali import check_dali_augmentations, settle_dali
 from solo_plugins.args.data import IMAGE_FOLDERS, check_paths, settle_data
 from solo_plugins.args.hardware import Hardware
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
+from solo_plugins.args.reference import adopted
 from solo_plugins.args.schema import DEFAULTS, check_keys, with_defaults
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError, nearest, one_of
@@ -38,6 +39,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
         ConfigurationError: naming the key, the rule and the value.
     """
     _check_asked(cfg)
+    cfg, _ = adopted(cfg)
     check_keys(cfg)
     cfg = with_defaults(cfg, DEFAULTS)
     if cfg.method not in METHODS or cfg.method in ("base", "linear"):

@@ -14,6 +14,7 @@ from solo_plugins.framework import simclr_loss
 from solo_plugins.losses import mean_over_pairs
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+from solo_plugins.modules import PROJECTORS, SHALLOW
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,9 @@ class NCLSettings(JointEmbeddingSettings):
     """SimCLR's settings by solo-learn's names, and a projector that ends in ReLU.
 
     Args:
-        projector_type: ``rectified_mlp``; with ``mlp`` the method is SimCLR.
+        projector_type: ``rectified_mlp``; with ``mlp`` the method is SimCLR. ``mlp2``,
+            ``rectified_mlp2`` and ``rep_rectified_mlp2`` have two layers without BatchNorm, as
+            SimCLR's own projector.
         temperature: of the softmax over similarities, at least 0.02, below which solo-learn main's
             exponentials overflow (solo-learn's CIFAR YAML and the reference: 0.2).
         **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`,
@@ -29,6 +32,7 @@ class NCLSettings(JointEmbeddingSettings):
     """
 
     method: ClassVar[str] = "ncl"
+    projectors: ClassVar = {**PROJECTORS, **SHALLOW}
 
     temperature: float = 0.2
 

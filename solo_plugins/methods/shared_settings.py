@@ -37,6 +37,8 @@ class JointEmbeddingSettings:
     """
 
     method: ClassVar[str]
+    # by setting, what builds the projector from the widths of features, hidden layers and outputs
+    projectors: ClassVar[Mapping[str, Callable[[int, int, int], nn.Module]]] = PROJECTORS
 
     proj_hidden_dim: int
     proj_output_dim: int
@@ -45,13 +47,13 @@ class JointEmbeddingSettings:
     logging_interval: int = 50
 
     def __post_init__(self) -> None:
-        self._check_choice("projector_type", PROJECTORS)
+        self._check_choice("projector_type", self.projectors)
         self._check_positive_integers("proj_hidden_dim", "proj_output_dim", "logging_interval")
         self._check_flags("add_projector_classifier")
 
     def projector(self, input_dim: int) -> nn.Module:
         """Build the projector, from backbone features (N, input_dim) to (N, proj_output_dim)."""
-        return PROJECTORS[self.projector_type](
+        return self.projectors[self.projector_type](
             input_dim, self.proj_hidden_dim, self.proj_output_dim
         )
 
