@@ -8,7 +8,7 @@ def register() -> None:
     """Put this plugin's methods into ``solo.methods.METHODS``, in place, once.
 
     They are ``rectified_lpjepa`` and the baselines that solo-learn lacks: ``lejepa``, ``lpjepa``,
-    ``ncl`` and ``nvicreg``.
+    ``ncl``, ``nvicreg`` and ``visreg``.
 
     From then on ``METHODS[cfg.method](cfg)`` builds every method of the installed solo-learn from
     main's configuration: the PyPI release's methods are bridged to it, and on both releases timm's
@@ -31,6 +31,7 @@ def register() -> None:
     from solo_plugins.methods.ncl import NCL
     from solo_plugins.methods.nvicreg import NVICReg
     from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
+    from solo_plugins.methods.visreg import VISReg
 
     ours: dict[str, type] = {
         "rectified_lpjepa": RectifiedLpJEPA,
@@ -38,6 +39,7 @@ def register() -> None:
         "lpjepa": LpJEPA,
         "ncl": NCL,
         "nvicreg": NVICReg,
+        "visreg": VISReg,
     }
     for name, method in ours.items():
         owner = METHODS.get(name, method)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The baselines' YAMLs: fair, from solo-learn's own numbers, and training."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,38 +13,50 @@ from omegaconf import DictConfig, OmegaConf
 from solo_plugins.framework import METHODS
 from solo_plugins.training.pretrain import pretrain
 
-FOLDERS = {"cifar": "cifar100", "digits": "digits"}
+FOLDERS = {"cifar": "cifar100", "digits": "digits", "imagenet-100": "imagenet100"}
 BASELINES = (
     *("barlow_twins", "byol", "dino", "lejepa", "lpjepa", "mocov2plus"),
-    *("ncl", "nvicreg", "simclr", "simsiam", "swav", "vicreg"),
+    *("ncl", "nvicreg", "simclr", "simsiam", "swav", "vicreg", "visreg"),
 )
 SHARED = (
     *("data", "augmentations", "scheduler", "max_epochs", "knn_eval", "precision"),
     *("backbone", "checkpoint", "sync_batchnorm", "devices", "strategy"),
 )
 
-# solo-learn main, scripts/pretrain/cifar: optimizer, rate at batch 256, the classifier's, decay
+# solo-learn main, scripts/pretrain/cifar and imagenet-100: optimizer, rate at batch 256, the
+# classifier's, decay
 SOLO = {
-    "barlow_twins": ("lars", 0.3, 0.1, 1e-4),
-    "byol": ("lars", 1.0, 0.1, 1e-5),
-    "dino": ("lars", 0.3, 0.1, 1e-6),
-    "mocov2plus": ("sgd", 0.3, 0.3, 1e-4),
-    "simclr": ("lars", 0.4, 0.1, 1e-4),
-    "simsiam": ("sgd", 0.5, 0.1, 1e-5),
-    "swav": ("lars", 0.6, 0.1, 1e-6),
-    "vicreg": ("lars", 0.3, 0.1, 1e-4),
+    ("barlow_twins", "cifar"): ("lars", 0.3, 0.1, 1e-4),
+    ("barlow_twins", "imagenet-100"): ("lars", 0.3, 0.1, 1e-4),
+    ("byol", "cifar"): ("lars", 1.0, 0.1, 1e-5),
+    ("byol", "imagenet-100"): ("lars", 0.5, 0.1, 1e-6),
+    ("dino", "cifar"): ("lars", 0.3, 0.1, 1e-6),
+    ("dino", "imagenet-100"): ("lars", 0.3, 0.1, 1e-6),
+    ("mocov2plus", "cifar"): ("sgd", 0.3, 0.3, 1e-4),
+    ("mocov2plus", "imagenet-100"): ("sgd", 0.3, 0.3, 1e-4),
+    ("simclr", "cifar"): ("lars", 0.4, 0.1, 1e-4),
+    ("simclr", "imagenet-100"): ("lars", 0.3, 0.1, 1e-4),
+    ("simsiam", "cifar"): ("sgd", 0.5, 0.1, 1e-5),
+    ("simsiam", "imagenet-100"): ("sgd", 0.5, 0.1, 1e-5),
+    ("swav", "cifar"): ("lars", 0.6, 0.1, 1e-6),
+    ("swav", "imagenet-100"): ("lars", 0.6, 0.1, 1e-6),
+    ("vicreg", "cifar"): ("lars", 0.3, 0.1, 1e-4),
+    ("vicreg", "imagenet-100"): ("lars", 0.3, 0.1, 1e-4),
 }
 over_baselines = pytest.mark.parametrize("method", BASELINES)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def composed(root: Path) -> Callable[..., DictConfig]:
-    """Return a function that composes a method's YAML of a folder as hydra does."""
+    """Return a function that composes a method's YAML of a folder as hydra does, once each."""
 
+    @functools.cache
     def make(folder: str, method: str, *overrides: str) -> DictConfig:
         path = root / "scripts" / "pretrain" / folder
+        ours = method == "rectified_lpjepa" and folder == "imagenet-100"
+        name = "rectified_lpjepa_imagenet" if ours else f"{method}_{FOLDERS[folder]}"
         with initialize_config_dir(str(path), version_base="1.2"):
-            return compose(f"{method}_{FOLDERS[folder]}", overrides=list(overrides))
+            return compose(name, overrides=list(overrides))
 
     return make
 
@@ -69,10 +82,10 @@ def test_all_baselines_have_the_same_optimizer_on_digits(method: str, composed: 
     assert composed("digits", method).optimizer == composed("digits", "vicreg").optimizer
 
 
-@pytest.mark.parametrize("method", SOLO)
-def test_rates_on_cifar_are_solo_learns(method: str, composed: Callable) -> None:
-    got = composed("cifar", method).optimizer
-    assert (got.name, got.lr, got.classifier_lr, got.weight_decay) == SOLO[method]
+@pytest.mark.parametrize(("method", "folder"), SOLO)
+def test_rates_are_solo_learns(method: str, folder: str, composed: Callable) -> None:
+    got = composed(folder, method).optimizer
+    assert (got.name, got.lr, got.classifier_lr, got.weight_decay) == SOLO[method, folder]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

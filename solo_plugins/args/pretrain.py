@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_plugins.args.adopted import adopted
 from solo_plugins.args.dali import check_dali_augmentations, settle_dali
 from solo_plugins.args.data import IMAGE_FOLDERS, check_paths, settle_data
 from solo_plugins.args.hardware import Hardware
@@ -47,6 +48,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     Raises:
         ConfigurationError: naming the key, the rule and the value.
     """
+    cfg, _ = adopted(cfg)
     given = {"method_kwargs": {}, **plain(cfg)}
     _check_asked(given)
     check(pretrain_model(given.get("method"), _name_of(given.get("optimizer"))), given)

@@ -10,18 +10,21 @@ from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
-from solo_plugins.args.kinds import Rule
+from solo_plugins.args.kinds import Choices, Rule
 from solo_plugins.framework import simclr_loss
 from solo_plugins.losses import mean_over_pairs
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.methods.shared_settings import JointEmbeddingSettings
+from solo_plugins.modules import PROJECTORS, SHALLOW
 
 
 class NCLSettings(JointEmbeddingSettings):
     """SimCLR's settings by solo-learn's names, and a projector that ends in ReLU.
 
     Args:
-        projector_type: ``rectified_mlp``; with ``mlp`` the method is SimCLR.
+        projector_type: ``rectified_mlp``; with ``mlp`` the method is SimCLR. ``mlp2``,
+            ``rectified_mlp2`` and ``rep_rectified_mlp2`` have two layers without BatchNorm, as
+            SimCLR's own projector.
         temperature: of the softmax over similarities, at least 0.02, below which solo-learn main's
             exponentials overflow (solo-learn's CIFAR YAML and the reference: 0.2).
         **others: as for :class:`~solo_plugins.methods.shared_settings.JointEmbeddingSettings`,
@@ -29,7 +32,9 @@ class NCLSettings(JointEmbeddingSettings):
     """
 
     method: ClassVar[str] = "ncl"
+    projectors: ClassVar = {**PROJECTORS, **SHALLOW}
 
+    projector_type: Annotated[str, Choices(lambda: [*PROJECTORS, *SHALLOW])] = "rectified_mlp"
     temperature: Annotated[float, Field(ge=0.02, le=1000), Rule("a number of at least 0.02")] = 0.2
 
 

@@ -3,7 +3,7 @@
 
 __all__ = ["JointEmbeddingSettings", "Width"]
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import Field, ValidationError
@@ -33,6 +33,8 @@ class JointEmbeddingSettings(Block):
     """
 
     method: ClassVar[str]
+    # by setting, what builds the projector from the widths of features, hidden layers and outputs
+    projectors: ClassVar[Mapping[str, Callable[[int, int, int], nn.Module]]] = PROJECTORS
 
     proj_hidden_dim: Width
     proj_output_dim: Width
@@ -48,7 +50,7 @@ class JointEmbeddingSettings(Block):
 
     def projector(self, input_dim: int) -> nn.Module:
         """Build the projector, from backbone features (N, input_dim) to (N, proj_output_dim)."""
-        return PROJECTORS[self.projector_type](
+        return self.projectors[self.projector_type](
             input_dim, self.proj_hidden_dim, self.proj_output_dim
         )
 

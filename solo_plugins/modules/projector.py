@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The projector: three linear layers, with or without a ReLU at the end."""
+"""The projector: three linear layers, or SimCLR's two, with or without a ReLU at the end."""
 
-__all__ = ["MLP", "PROJECTORS", "RectifiedMLP", "RepRectifiedMLP"]
+__all__ = ["MLP", "PROJECTORS", "SHALLOW", "RectifiedMLP", "RepRectifiedMLP", "ShallowMLP"]
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import nn
@@ -106,6 +107,36 @@ class RepRectifiedMLP(RectifiedMLP):
     rectifier = RepReLU
 
 
+class ShallowMLP(nn.Sequential):
+    """Linear, ReLU and a linear layer (SimCLR's projector), and what it ends in.
+
+    Args:
+        input_dim: number of backbone features, positive.
+        hidden_dim: width of the hidden layer, positive.
+        output_dim: number of outputs, positive.
+        *last: what comes behind the last layer, e.g. ``nn.ReLU()``.
+
+    Example:
+        >>> import torch
+        >>> ShallowMLP(512, 64, 32)(torch.randn(8, 512)).shape
+        torch.Size([8, 32])
+    """
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, *last: nn.Module) -> None:
+        layers = (nn.Linear(input_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, output_dim))
+        super().__init__(*layers, *last)
+
+
+def _shallow(last: type[nn.Module]) -> Callable[[int, int, int], ShallowMLP]:
+    return lambda *widths: ShallowMLP(*widths, last())
+
+
+# By setting, what builds the projector from three widths.
+SHALLOW: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "mlp2": ShallowMLP,
+    "rectified_mlp2": _shallow(nn.ReLU),
+    "rep_rectified_mlp2": _shallow(RepReLU),
+}
 PROJECTORS: dict[str, type[MLP]] = {
     "mlp": MLP,
     "rectified_mlp": RectifiedMLP,

@@ -10,9 +10,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.evaluation import parse_knn_cfg, parse_linear_cfg
+from solo_plugins.evaluation.linear import linear_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(path for kind in ("linear", "knn") for path in ROOT.glob(f"scripts/{kind}/*/*"))
+FINETUNE = sorted(ROOT.glob("scripts/finetune/*/*"))
 pytestmark = pytest.mark.usefixtures("methods")
 
 # solo-learn's linear YAMLs: SGD, .3 at batch 256, a tenth at 60 and 80 of 100 epochs, no decay
@@ -38,6 +40,32 @@ def test_every_yaml_serves_any_methods_checkpoint(path: Path, method: str, make_
     parsed = parse(cfg)[0]
     assert (parsed.data.dataset, parsed.data.num_classes) == ("digits", 10)
     assert parsed.augmentations[0].crop_size == 16
+
+
+@pytest.fixture(scope="module")
+def trained(run_below: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run's folder."""
+    return run_below(tmp_path_factory.mktemp("trained"))
+
+
+# SimCLR's appendix B.5; solo-learn main's scripts/finetune/imagenet-100/mae.yaml
+TUNED = {
+    "rectified_lpjepa": ("sgd", 0.05, 0.0, {"momentum": 0.9, "nesterov": True}, 0.0),
+    "rectified_lpjepa_vit": ("adamw", 5e-4, 0.05, {"betas": [0.9, 0.999]}, 0.1),
+}
+
+
+@pytest.mark.parametrize("path", FINETUNE, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_yaml_of_fine_tuning_trains_the_backbone(path: Path, trained: Path) -> None:
+    cfg = _compose(path)
+    asked = cfg.optimizer
+    got = (asked.name, asked.lr, asked.weight_decay)
+    cfg.pretrained_feature_extractor = str(trained)
+    parsed, _, pretrained = parse_linear_cfg(cfg)
+    assert (*got, parsed.optimizer.kwargs, parsed.label_smoothing) == TUNED[path.stem]
+    assert (parsed.finetune, parsed.scheduler.name) == (True, "warmup_cosine")
+    model = linear_model(parsed, pretrained)
+    assert all(weight.requires_grad for weight in model.backbone.parameters())
 
 
 @pytest.mark.parametrize("data", ["cifar", "imagenet-100"])

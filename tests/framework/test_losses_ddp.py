@@ -10,12 +10,23 @@ from torch import Tensor, nn
 
 from solo_plugins.framework import simclr_loss, vicreg_loss
 from solo_plugins.losses import SIGReg
+from solo_plugins.methods.visreg import VISRegSettings, visreg_loss
 
 WORLD, N, D = 2, 12, 4
+
+
+def _visreg(*views: Tensor) -> Tensor:
+    loss = visreg_loss(VISRegSettings(proj_hidden_dim=1, proj_output_dim=D, num_projections=16))
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        return loss(local_proj=torch.stack(views)[:0], global_proj=torch.stack(views))
+
+
 LOSSES = {
     "sigreg": lambda *views: SIGReg(6)(list(views), generator=torch.Generator().manual_seed(2)),
     "simclr": lambda *views: simclr_loss(*views, temperature=0.2),
     "vicreg": vicreg_loss,
+    "visreg": _visreg,
 }
 
 

@@ -19,6 +19,7 @@ from solo_plugins.methods.lpjepa import LpJEPASettings
 from solo_plugins.methods.ncl import NCLSettings
 from solo_plugins.methods.nvicreg import NVICRegSettings
 from solo_plugins.methods.rectified_lpjepa.method import RectifiedLpJEPA
+from solo_plugins.methods.visreg import VISRegSettings
 from solo_plugins.modules import MLP
 from solo_plugins.training.pretrain import pretrain
 
@@ -32,7 +33,7 @@ PAIRS = {
     "2+2": [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3)],
     "1+2": [(0, 1), (0, 2)],
 }
-SETTINGS = {"lejepa": {"num_projections": 16}, "lpjepa": {"num_projections": 16}}
+SETTINGS = {name: {"num_projections": 16} for name in ("lejepa", "lpjepa", "visreg")}
 
 
 def _wanted(model: Any, views: list[Tensor], crops: str) -> Tensor:
@@ -49,12 +50,29 @@ def _wanted(model: Any, views: list[Tensor], crops: str) -> Tensor:
         return over_pairs(lambda one, other: simclr_loss(one, other, temperature=0.2))
     centre = sum(views[: CROPS[crops][0]]) / CROPS[crops][0]
     pull = torch.stack([(view - centre).square().mean() for view in views]).mean()
+    if model.cfg.method == "visreg":
+        terms = [_visreg_terms(view, generator.initial_seed()) for view in torch.stack(views)]
+        return 0.1 * pull + 0.9 * torch.stack(terms).mean()
     return 0.95 * pull + 0.05 * model.sigreg(views, generator=generator)
+
+
+def _visreg_terms(z: Tensor, seed: int) -> Tensor:
+    """Compute the paper's equations 1, 5 and 6 for one view, with lightly's directions."""
+    n, dim = z.shape
+    directions = F.normalize(
+        torch.randn(dim, 16, generator=torch.Generator().manual_seed(seed)), dim=0
+    )
+    std = z.std(dim=0, correction=0)
+    rows = (z - z.mean(dim=0)) / (std.detach() + 1e-4)
+    quantiles = torch.tensor(scipy.stats.norm.ppf(np.arange(1, n + 1) / (n + 1)), dtype=z.dtype)
+    shape = ((rows @ directions).sort(dim=0).values - quantiles[:, None]).square().mean()
+    return shape + (1 - std).square().mean() + z.mean(dim=0).square().mean()
 
 
 @pytest.mark.parametrize(
     ("method", "crops"),
     [
+        *(("visreg", "2"), ("visreg", "1+2")),
         *(("lejepa", "2"), ("lejepa", "2+2"), ("lejepa", "1+2"), ("lpjepa", "1+2")),
         *(("ncl", "2"), ("ncl", "2+2"), ("nvicreg", "2"), ("nvicreg", "1+2")),
     ],
@@ -77,7 +95,7 @@ def test_the_loss_is_the_formula_over_views(
 
 @pytest.mark.parametrize(
     ("method", "rectified"),
-    [("lejepa", False), ("lpjepa", False), ("ncl", True), ("nvicreg", True)],
+    [*((name, False) for name in SETTINGS), ("ncl", True), ("nvicreg", True)],
 )
 def test_outputs_are_rectified_where_the_method_says_so(
     method: str, rectified: bool, model_and_batch: Callable
@@ -114,6 +132,9 @@ def test_lpjepa_is_rectified_lpjepa_without_its_rectifications(
         ),
         (NCLSettings, {"temperature": 0.0}, r"temperature` to be a number of at least 0.02"),
         (NCLSettings, {"temperature_": 0.2}, r"Did you mean `temperature`"),
+        (VISRegSettings, {"regularizer_weight": 2}, r"regularizer_weight` to be a number from 0 to 1 but got 2"),
+        (VISRegSettings, {"shape_weight": -1}, r"shape_weight` to be non-negative .* -1"),
+        (VISRegSettings, {"num_projections": 0}, r"num_projections` to be a positive integer"),
         (NVICRegSettings, {"cov_loss_weight": -1}, r"cov_loss_weight` to be non-negative .* -1"),
         (NVICRegSettings, {"projector_type": "linear"}, r"`method_kwargs.projector_type` to be o"),
         (NVICRegSettings, {"logging_interval": 0}, r"logging_interval` to be a positive integer"),
@@ -123,6 +144,24 @@ def test_lpjepa_is_rectified_lpjepa_without_its_rectifications(
 def test_a_wrong_setting_is_named(settings: Any, changes: dict, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         settings.from_config({"proj_hidden_dim": 4, "proj_output_dim": 4, **changes})
+
+
+def test_visregs_directions_leave_other_draws_alone(model_and_batch: Callable) -> None:
+    model, batch = model_and_batch("visreg", SETTINGS["visreg"])
+    before = torch.get_rng_state()
+    views = [model(crop)["z"] for crop in batch[1]]
+    first, again, other = (model.objective(views, number)[0] for number in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_visreg_without_lightly_says_how_to_get_it(
+    model_and_batch: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("solo_plugins.methods.visreg.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'solo_plugins\[visreg\]'"):
+        model_and_batch("visreg")
 
 
 def test_a_run_without_a_target_logs_its_sparsity_and_reports_no_target(

@@ -3,8 +3,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from solo_plugins.modules import MLP, PROJECTORS, RectifiedMLP
+from solo_plugins.modules import MLP, PROJECTORS, SHALLOW, RectifiedMLP, RepReLU
 
 
 @pytest.mark.parametrize("name", PROJECTORS)
@@ -19,6 +20,19 @@ def test_projectors_share_the_references_weight_names(name: str) -> None:
 def test_only_the_rectified_projectors_are_non_negative(name: str) -> None:
     z = PROJECTORS[name](8, 16, 32)(torch.randn(64, 8))
     assert bool((z >= 0).all()) is (name != "mlp")
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("mlp2", []), ("rectified_mlp2", [nn.ReLU]), ("rep_rectified_mlp2", [RepReLU])],
+)
+def test_shallow_projectors_are_simclrs(name: str, last: list[type]) -> None:
+    projector, x = SHALLOW[name](8, 16, 32), torch.randn(64, 8)
+    kinds = [nn.Linear, nn.ReLU, nn.Linear, *last]
+    assert [type(layer) for layer in projector] == kinds
+    z = projector(x)
+    assert z.shape == (64, 32)
+    assert bool((z >= 0).all()) is (name != "mlp2")
 
 
 def test_what_comes_before_the_last_relu_can_be_cut_off() -> None:
