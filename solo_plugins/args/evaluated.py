@@ -111,7 +111,7 @@ class Layout(Block):
     disable_channel_last: Flag = blocks.Performance().disable_channel_last
 
 
-class LinearOptimizer(blocks.Optimizer):
+class LinearOptimizer(blocks.AnyOptimizer):
     """The optimizer.
 
     Args:
