@@ -19,7 +19,6 @@ from solo_plugins.args.kinds import (
     Flag,
     Follows,
     Fraction,
-    Left,
     NonNegative,
     Path,
     Positive,
@@ -28,6 +27,7 @@ from solo_plugins.args.kinds import (
     Text,
     broken,
     is_number,
+    left,
 )
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.framework import DISTANCES
@@ -36,7 +36,7 @@ from solo_plugins.framework.defaults import MOMENTUM
 # solo-learn main's defaults
 _OPTIMIZER, _SCHEDULER, _KNN = (MOMENTUM[name] for name in ("optimizer", "scheduler", "knn_eval"))
 _MOMENTUM, _PERFORMANCE = MOMENTUM["momentum"], MOMENTUM["performance"]
-_LEFT_OUT: Any = Left("worked out")
+_LEFT_OUT = left("worked out")
 
 Format: TypeAlias = Literal["image_folder", "dali", "h5"]
 Workers: TypeAlias = Annotated[int, Field(ge=0, le=4096), Rule("a non-negative integer")]
@@ -130,7 +130,7 @@ class Optimizer(AnyOptimizer):
         classifier_lr: the online linear classifiers' learning rate, scaled as ``lr``.
     """
 
-    classifier_lr: Rate = Left("`optimizer.lr`")  # type: ignore[assignment]
+    classifier_lr: Rate = left("`optimizer.lr`")
 
 
 class Scheduler(Block):
