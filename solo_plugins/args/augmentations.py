@@ -19,10 +19,11 @@ from solo_plugins.args.kinds import (
     Size,
     Strength,
     broken,
+    left,
 )
 
 _JITTER = ("brightness", "contrast", "saturation", "hue")
-_AS_PROB = Left("`prob` counts")
+_AS_PROB = left("`prob` counts")
 
 
 class Crop(Block):
@@ -35,10 +36,10 @@ class Crop(Block):
     """
 
     enabled: Flag
-    crop_min_scale: Annotated[float, Field(gt=0, le=1), Rule("above 0 and at most 1")] = Left(  # type: ignore[assignment]
+    crop_min_scale: Annotated[float, Field(gt=0, le=1), Rule("above 0 and at most 1")] = left(
         "required if enabled"
     )
-    crop_max_scale: Annotated[float, Field(gt=0, le=1), Rule("above 0 and at most 1")] = Left(  # type: ignore[assignment]
+    crop_max_scale: Annotated[float, Field(gt=0, le=1), Rule("above 0 and at most 1")] = left(
         "required if enabled"
     )
 
@@ -62,7 +63,7 @@ class Operation(Block):
         prob: the probability.
     """
 
-    enabled: Flag = _AS_PROB  # type: ignore[assignment]
+    enabled: Flag = _AS_PROB
     prob: Fraction
 
     @model_validator(mode="after")
@@ -82,10 +83,10 @@ class Jitter(Operation):
         hue: the largest change, in turns of the colour circle.
     """
 
-    brightness: Strength = Left("required if `prob` is above 0")  # type: ignore[assignment]
-    contrast: Strength = Left("required if `prob` is above 0")  # type: ignore[assignment]
-    saturation: Strength = Left("required if `prob` is above 0")  # type: ignore[assignment]
-    hue: Annotated[float, Field(ge=0, le=0.5), Rule("a number from 0 to 0.5")] = Left(  # type: ignore[assignment]
+    brightness: Strength = left("required if `prob` is above 0")
+    contrast: Strength = left("required if `prob` is above 0")
+    saturation: Strength = left("required if `prob` is above 0")
+    hue: Annotated[float, Field(ge=0, le=0.5), Rule("a number from 0 to 0.5")] = left(
         "required if `prob` is above 0"
     )
 
@@ -123,5 +124,5 @@ class Augmentation(Block):
     horizontal_flip: Operation
     crop_size: Size
     num_crops: Annotated[int, Field(gt=0, le=1000), Rule("a positive integer")]
-    mean: Channels | None = Left("the data set's, or ImageNet's")  # type: ignore[assignment]
-    std: Deviations | None = Left("the data set's, or ImageNet's")  # type: ignore[assignment]
+    mean: Channels | None = left("the data set's, or ImageNet's")
+    std: Deviations | None = left("the data set's, or ImageNet's")

@@ -2,8 +2,8 @@
 """The blocks of a configuration: what may stand in each, and what holds if it does not."""
 
 __all__ = [
-    "AutoResume", "AutoUmap", "Backbone", "Checkpoint", "Dali", "Data", "KnnEval", "MlpProbe",
-    "Momentum", "Optimizer", "Performance", "Scheduler", "Wandb",
+    "AnyOptimizer", "AutoResume", "AutoUmap", "Backbone", "Checkpoint", "Dali", "Data", "KnnEval",
+    "MlpProbe", "Momentum", "Optimizer", "Performance", "Scheduler", "Wandb",
 ]  # fmt: skip
 
 from pathlib import PurePath
@@ -19,7 +19,6 @@ from solo_plugins.args.kinds import (
     Flag,
     Follows,
     Fraction,
-    Left,
     NonNegative,
     Path,
     Positive,
@@ -28,6 +27,7 @@ from solo_plugins.args.kinds import (
     Text,
     broken,
     is_number,
+    left,
 )
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.framework import DISTANCES
@@ -36,7 +36,7 @@ from solo_plugins.framework.defaults import MOMENTUM
 # solo-learn main's defaults
 _OPTIMIZER, _SCHEDULER, _KNN = (MOMENTUM[name] for name in ("optimizer", "scheduler", "knn_eval"))
 _MOMENTUM, _PERFORMANCE = MOMENTUM["momentum"], MOMENTUM["performance"]
-_LEFT_OUT: Any = Left("worked out")
+_LEFT_OUT = left("worked out")
 
 Format: TypeAlias = Literal["image_folder", "dali", "h5"]
 Workers: TypeAlias = Annotated[int, Field(ge=0, le=4096), Rule("a non-negative integer")]
@@ -103,14 +103,13 @@ class Backbone(Block):
     kwargs: dict[str, Any] = Field(default={})
 
 
-class Optimizer(Block):
+class AnyOptimizer(Block):
     """The optimizer.
 
     Args:
         name: the optimizer.
         batch_size: images of a step, in each process.
         lr: the learning rate for a batch of 256; it is scaled by the images of a step over 256.
-        classifier_lr: that of the online linear classifiers, scaled likewise.
         weight_decay: the weight decay.
         exclude_bias_n_norm_wd: no weight decay for biases and norms.
         kwargs: arguments of the optimizer's own.
@@ -119,10 +118,19 @@ class Optimizer(Block):
     name: Literal["sgd", "lars", "adam", "adamw"]
     batch_size: Annotated[int, Field(gt=0, le=10**6), Rule("a positive integer")]
     lr: Rate
-    classifier_lr: Rate = Left("`optimizer.lr`")  # type: ignore[assignment]
     weight_decay: Rate
     exclude_bias_n_norm_wd: Flag = _OPTIMIZER["exclude_bias_n_norm_wd"]
     kwargs: dict[str, Any] = Field(default={})
+
+
+class Optimizer(AnyOptimizer):
+    """The optimizer.
+
+    Args:
+        classifier_lr: the online linear classifiers' learning rate, scaled as ``lr``.
+    """
+
+    classifier_lr: Rate = left("`optimizer.lr`")
 
 
 class Scheduler(Block):

@@ -18,13 +18,13 @@ from solo_plugins.args.kinds import (
     Deviations,
     Flag,
     Fraction,
-    Left,
     ListOf,
     Path,
     Positive,
     Rule,
     Size,
     Text,
+    left,
 )
 from solo_plugins.args.models import Seed, known, with_kwargs
 from solo_plugins.args.trainer import TrainerSettings, by_signature
@@ -33,7 +33,7 @@ from solo_plugins.framework import DISTANCES
 _FEATURES = ("backbone", "projector")
 _Features: TypeAlias = Annotated[str, Choices(lambda: _FEATURES)]
 _Mixed: TypeAlias = Annotated[float, Field(ge=0, le=1000), Rule("a non-negative number")]
-_ONE: Any = Left("pretraining's")
+_ONE = left("pretraining's")
 
 
 class Normalization(Block):
@@ -72,7 +72,7 @@ class KnnData(Block):
     fraction: Annotated[float, Field(ge=-1, lt=1), Rule("between 0 and 1")] = -1
     num_workers: blocks.Workers = 4
     preload: Flag = False
-    num_classes: Count | None = Left("worked out")  # type: ignore[assignment]
+    num_classes: Count | None = left("worked out")
     augmentations: Normalization = _ONE
 
 
@@ -111,7 +111,7 @@ class Layout(Block):
     disable_channel_last: Flag = blocks.Performance().disable_channel_last
 
 
-class LinearOptimizer(blocks.Optimizer):
+class LinearOptimizer(blocks.AnyOptimizer):
     """The optimizer.
 
     Args:

@@ -11,19 +11,19 @@ from solo_plugins.args.kinds import (
     Block,
     Flag,
     Fraction,
-    Left,
     ListOf,
     NonNegative,
     NonNegativeInt,
     Positive,
     Rule,
     Weight,
+    left,
 )
 from solo_plugins.args.kinds import Momentum as _Momentum
 
-_LEFT: Any = Left("solo-learn's")
+_LEFT = left("solo-learn's")
 # They stand in YAMLs of solo-learn's main branch, which does not read them.
-_NOT_READ: Any = Left("not read")
+_NOT_READ = left("not read")
 _Width: TypeAlias = Annotated[int, Field(gt=0, le=10**6), Rule("a positive integer")]
 _Temperature: TypeAlias = Annotated[Positive, Field(ge=1e-3), Rule("a number of at least 0.001")]
 _Betas: TypeAlias = Annotated[

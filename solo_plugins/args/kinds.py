@@ -5,6 +5,7 @@ __all__ = [
     "LIMIT", "Block", "Channels", "Choices", "Count", "Deviations", "Finite", "Flag", "Follows",
     "Fraction", "Left", "ListOf", "Momentum", "NonNegative", "NonNegativeInt", "Path", "Positive",
     "Rate", "Rule", "Size", "Strength", "Text", "Weight", "broken", "is_integer", "is_number",
+    "left",
 ]  # fmt: skip
 
 import math
@@ -51,6 +52,18 @@ class Left:
     """
 
     text: str
+
+
+def left(text: str) -> Any:
+    """Make such a default, which is of no setting's type.
+
+    Args:
+        text: what holds then.
+
+    Returns:
+        The default.
+    """
+    return Left(text)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from solo_plugins.args.kinds import (
     Path,
     Rule,
     Text,
+    left,
 )
 from solo_plugins.args.trainer import TrainerSettings, by_signature
 from solo_plugins.args.wording import fields
@@ -158,4 +159,4 @@ def with_kwargs(base: type[Block], kwargs: type[Block]) -> type[Block]:
     Returns:
         The block with them.
     """
-    return create_model(base.__name__, __base__=base, kwargs=(kwargs, Left("solo-learn's")))
+    return create_model(base.__name__, __base__=base, kwargs=(kwargs, left("solo-learn's")))

@@ -21,6 +21,7 @@ from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError, nearest
 from solo_plugins.framework import (
     FORMATS,
+    METHODS,
     backbone_constructor,
     check_kwargs,
     known_backbones,
@@ -53,6 +54,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     _check_asked(given)
     check(pretrain_model(given.get("method"), _name_of(given.get("optimizer"))), given)
     check_two_views(cfg, given)
+    _check_momentum(given)
     cfg = with_defaults(cfg, DEFAULTS)
     _check_values(cfg)
     _check_data(cfg)
@@ -75,6 +77,14 @@ def _check_asked(given: Mapping[str, Any]) -> None:
                 "config.yaml can be run again; earlier commits wrote resolved settings there: set "
                 "the rates to those that were asked for and remove this key."
             )
+
+
+def _check_momentum(given: Mapping[str, Any]) -> None:
+    if "momentum" in given and not hasattr(METHODS[given["method"]], "momentum_pairs"):
+        raise ConfigurationError(
+            f"Expected `momentum` to be left out with `method: {given['method']}`, which has no "
+            f"momentum network, but got {given['momentum']!r}."
+        )
 
 
 def _name_of(block: Any) -> Any:

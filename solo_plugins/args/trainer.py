@@ -21,16 +21,16 @@ from solo_plugins.args.kinds import (
     Count,
     Flag,
     Follows,
-    Left,
     NonNegative,
     NonNegativeInt,
     Rule,
     broken,
     is_integer,
     is_number,
+    left,
 )
 
-_LEFT: Any = Left("Lightning's")
+_LEFT = left("Lightning's")
 _UNITS = {"weeks", "days", "hours", "minutes", "seconds"}
 _DEVICES = "a positive number, a list of GPUs or auto"
 _STRATEGY = "auto, ddp or another name that Lightning has"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """timm's models as backbones, under the names ``timm/<name>``."""
 
-__all__ = ["BackboneFactory", "size_settings", "timm_backbones", "timm_factory"]
+__all__ = ["REFUSALS", "BackboneFactory", "size_settings", "timm_backbones", "timm_factory"]
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,10 +16,10 @@ from solo_plugins.errors import ConfigurationError
 BackboneFactory = Callable[..., nn.Module]
 # solo-learn's own transformers, by which it means timm's
 _OWN_SIZED = ("vit_", "swin_")
-# What timm's models raise when they are built or run with a size that they do not take.
-_REFUSALS = (
-    AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError,
-    ZeroDivisionError,
+# What timm, torchvision and torch raise for arguments and sizes that a network does not take.
+REFUSALS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError,
+    TypeError, ValueError,
 )  # fmt: skip
 
 
@@ -114,6 +114,6 @@ def _takes(model: str, settings: Mapping[str, Any], sizes: Sequence[int]) -> boo
             network = timm.create_model(model, num_classes=0, **settings).eval()
             for size in dict.fromkeys(sizes):
                 network(torch.zeros(1, 3, size, size))
-    except _REFUSALS:
+    except REFUSALS:
         return False
     return True

@@ -13,14 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.framework.backbones import REFUSALS
 
 # By these a network fetches weights, which a trial has no use for.
 _FETCHED = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "weights", "checkpoint_path"}
-# What torch, timm and torchvision raise for arguments that they do not take.
-_REFUSALS = (
-    ArithmeticError, AssertionError, AttributeError, KeyError, IndexError, NotImplementedError,
-    RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 _KEY = "backbone.kwargs"
 _KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
 
@@ -111,7 +107,7 @@ def _hints(build: Build, method: str) -> dict[str, Any]:
     try:
         with torch.device("meta"):
             return get_type_hints(type(build(method)).__init__)
-    except (*_REFUSALS, NameError):  # a network that has to be told something, or odd annotations
+    except (*REFUSALS, NameError):  # a network that has to be told something, or odd annotations
         return {}
 
 
@@ -141,7 +137,7 @@ def _reason(
         with torch.device(device), torch.no_grad():
             network = build(method, **json.loads(kwargs)).eval()
             outputs = [network(torch.zeros(2, 3, size, size)) for size in sizes]
-    except _REFUSALS as error:
+    except REFUSALS as error:
         return " ".join(str(error).split())[:300] or type(error).__name__
     if name.startswith("timm/") and any(not _are_features(out) for out in outputs):
         return "its output is not a row of features for each image"

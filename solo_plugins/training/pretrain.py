@@ -23,6 +23,7 @@ from solo_plugins.runs.description import Description, loss_name
 from solo_plugins.runs.find import find_run
 from solo_plugins.runs.writable import check_writable
 from solo_plugins.training.callbacks import Resumable
+from solo_plugins.training.memory import enough_memory
 from solo_plugins.training.sweep import check_processes
 from solo_plugins.training.trainer import compiled, fit, in_memory_format, say
 
@@ -78,7 +79,8 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
     # Methods take lists and numbers out of the configuration they are given, and fill it in.
-    model: LightningModule = METHODS[cfg.method](cfg.copy())
+    with enough_memory(cfg):
+        model: LightningModule = METHODS[cfg.method](cfg.copy())
     description, own = Description(cfg.method, loss_name(cfg.method)), False
     if isinstance(model, JointEmbedding):
         description, own = model.description, True
@@ -98,18 +100,19 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
         say(note)
     if cfg.debug_augmentations:  # as solo-learn's main does
         say(f"Transforms:\n{data.train_transform}")
-    folder, metrics = fit(
-        model,
-        data,
-        cfg,
-        run,
-        asked=asked,
-        hardware=hardware,
-        description=description,
-        callbacks=[*callbacks, Resumable()],
-        # solo-learn's methods add the classifier's loss, which is NaN without labels
-        not_checked=("loss",) if cfg.data.no_labels and not own else (),
-    )
+    with enough_memory(cfg):
+        folder, metrics = fit(
+            model,
+            data,
+            cfg,
+            run,
+            asked=asked,
+            hardware=hardware,
+            description=description,
+            callbacks=[*callbacks, Resumable()],
+            # solo-learn's methods add the classifier's loss, which is NaN without labels
+            not_checked=("loss",) if cfg.data.no_labels and not own else (),
+        )
     result = PretrainResult(folder.path, folder.find_checkpoint(), metrics)
     _report(result)
     return result

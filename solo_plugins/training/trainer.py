@@ -325,6 +325,8 @@ def _checkpoint_callbacks(
 def _wandb(cfg: DictConfig, run: RunFolder) -> list[Logger]:
     if not cfg.wandb.enabled:
         return []
+    from wandb.errors import Error as WandbError  # a second of imports
+
     state = run.read_state()
     wandb = WandbLogger(
         name=cfg.name,
@@ -336,7 +338,14 @@ def _wandb(cfg: DictConfig, run: RunFolder) -> list[Logger]:
         entity=cfg.wandb.entity,
         offline=cfg.wandb.offline,
     )
-    wandb.log_hyperparams(_plain(cfg))
+    try:
+        wandb.log_hyperparams(_plain(cfg))  # by which wandb begins
+    except WandbError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigurationError(
+            "Expected `wandb.enabled` to be true only where wandb can log, or with "
+            f"`wandb.offline: true`, but: {reason}"
+        ) from error
     return [wandb]
 
 
