@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The block ``data``: folders that must exist, and what follows from what they hold."""
 
-__all__ = ["IMAGE_FOLDERS", "check_paths", "settle_data"]
+__all__ = ["IMAGE_FOLDERS", "check_folder", "check_paths", "settle_data"]
 
 import difflib
 import os
@@ -32,9 +32,9 @@ def check_paths(data: DictConfig, *, validates: bool) -> None:
     if info.image_folder:
         # with h5 that is one file
         exists = os.path.isfile if data.format == "h5" else os.path.isdir
-        _check_folder("train_path", data.train_path, exists)
+        check_folder("train_path", data.train_path, exists)
         if validates or data.val_path is not None:
-            _check_folder("val_path", data.val_path)
+            check_folder("val_path", data.val_path)
     elif not info.bundled and data.train_path is None:
         raise ConfigurationError("Expected `data.train_path` to be set.")
 
@@ -84,9 +84,17 @@ def settle_data(data: DictConfig) -> None:
             )
 
 
-def _check_folder(
-    key: str, path: str | None, exists: Callable[[str], bool] = os.path.isdir
-) -> None:
+def check_folder(key: str, path: str | None, exists: Callable[[str], bool] = os.path.isdir) -> None:
+    """Refuse a path that is none, with the nearest one that is.
+
+    Args:
+        key: the setting in the block ``data``.
+        path: its value.
+        exists: whether a path is what is asked for.
+
+    Raises:
+        ConfigurationError: naming the nearest path that exists.
+    """
     if path is None or not exists(path):
         siblings = [str(p) for p in Path(path).parent.glob("*")] if path else []
         near = difflib.get_close_matches(str(path), siblings, n=1)

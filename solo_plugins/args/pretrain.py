@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.adopted import adopted
+from solo_plugins.args.automatic import automatic
 from solo_plugins.args.dali import check_dali_augmentations, settle_dali
 from solo_plugins.args.data import IMAGE_FOLDERS, check_paths, settle_data
 from solo_plugins.args.hardware import Hardware
@@ -50,6 +51,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
         ConfigurationError: naming the key, the rule and the value.
     """
     cfg, _ = adopted(cfg)
+    cfg, _ = automatic(cfg)
     given = {"method_kwargs": {}, **plain(cfg)}
     _check_asked(given)
     check(pretrain_model(given.get("method"), _name_of(given.get("optimizer"))), given)
@@ -133,6 +135,10 @@ def _complete_data(cfg: DictConfig) -> None:
     if not DATASETS[data.dataset].labelled:
         data.no_labels = True
     settle_data(data)
+    for entry in cfg.augmentations:
+        for name in ("mean", "std"):  # null is the same as none
+            if entry.get(name) is None:
+                entry.pop(name, None)
     large = cfg.augmentations[0].crop_size
     crops = [(entry.crop_size == large, entry.num_crops) for entry in cfg.augmentations]
     data.num_large_crops = sum(number for is_large, number in crops if is_large)

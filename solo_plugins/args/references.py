@@ -13,6 +13,8 @@ from solo_plugins.errors import ConfigurationError, nearest
 # Where the shared augmentations use them.
 _USED = {
     "crop_size": "crop_size",
+    "mean": "mean",
+    "std": "std",
     "gaussian_blur": "gaussian_blur.prob",
     "solarization": "solarization.prob",
 }

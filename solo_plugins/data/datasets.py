@@ -235,6 +235,6 @@ def with_normalization(dataset: str, augmentation: DictConfig) -> DictConfig:
     info, filled = DATASETS[dataset], augmentation.copy()
     OmegaConf.set_struct(filled, False)
     OmegaConf.set_readonly(filled, False)
-    filled.mean = list(info.mean or augmentation.get("mean", IMAGENET_DEFAULT_MEAN))
-    filled.std = list(info.std or augmentation.get("std", IMAGENET_DEFAULT_STD))
+    filled.mean = list(info.mean or augmentation.get("mean") or IMAGENET_DEFAULT_MEAN)
+    filled.std = list(info.std or augmentation.get("std") or IMAGENET_DEFAULT_STD)
     return filled

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from solo_plugins.args.adopted import adopted
+from solo_plugins.args.automatic import automatic
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import PretrainDataModule
 from solo_plugins.errors import ConfigurationError
@@ -62,7 +63,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     register()
     asked = cfg.copy()
     cfg, hardware = parse_cfg(cfg)
-    for note in adopted(asked)[1]:
+    for note in [*adopted(asked)[1], *automatic(asked)[1]]:
         say(note)
     check_processes(hardware.num_devices * cfg.num_nodes)
     run = find_run(cfg)

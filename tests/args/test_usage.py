@@ -81,7 +81,7 @@ def test_a_subcommand_names_the_yamls_that_there_are(arguments: list[str], text:
 
 
 def test_a_name_in_several_folders_is_asked_for() -> None:
-    with pytest.raises(SystemExit, match="Did you mean `cifar/rectified_lpjepa` or `digits/rect"):
+    with pytest.raises(SystemExit, match="Did you mean `cifar/rectified_lpjepa` or `custom/rect"):
         located("knn", ["--config-name", "rectified_lpjepa"], scripts())
 
 
