@@ -30,7 +30,7 @@ from solo_plugins.args.kinds import (
     left,
 )
 from solo_plugins.data.datasets import DATASETS
-from solo_plugins.framework import DISTANCES
+from solo_plugins.framework import DISTANCES, SCHEDULES
 from solo_plugins.framework.defaults import MOMENTUM
 
 # solo-learn main's defaults
@@ -38,6 +38,7 @@ _OPTIMIZER, _SCHEDULER, _KNN = (MOMENTUM[name] for name in ("optimizer", "schedu
 _MOMENTUM, _PERFORMANCE = MOMENTUM["momentum"], MOMENTUM["performance"]
 _LEFT_OUT = left("worked out")
 
+_SCHEDULE = "one of warmup_cosine, step, none, and with solo-learn 1.0.2 cosine"
 Format: TypeAlias = Literal["image_folder", "dali", "h5"]
 Workers: TypeAlias = Annotated[int, Field(ge=0, le=4096), Rule("a non-negative integer")]
 
@@ -145,7 +146,7 @@ class Scheduler(Block):
         interval: whether the rate changes with every step or every epoch.
     """
 
-    name: Literal["warmup_cosine", "cosine", "step", "none"]
+    name: Annotated[str, Choices(lambda: SCHEDULES), Rule(_SCHEDULE)]
     lr_decay_steps: list[Count] | None = _SCHEDULER["lr_decay_steps"]
     min_lr: Rate = _SCHEDULER["min_lr"]
     warmup_start_lr: Rate = _SCHEDULER["warmup_start_lr"]

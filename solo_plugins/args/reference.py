@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin
 
-import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -90,7 +89,7 @@ def bounds(where: Place) -> str:
     """
     for item in _flat(where.metadata):
         most = getattr(item, "le", None)
-        if isinstance(item, annotated_types.Le) and isinstance(most, int | float) and most > 1:
+        if isinstance(most, int | float) and most > 1:
             return f", at most {most:,.0f}"
     return ""
 

@@ -7,7 +7,8 @@ names, and what they share stands beside them.
 """
 
 __all__ = [
-    "DALI_FIXED", "DISTANCES", "FORMATS", "METHODS", "BaseMethod", "FullTransformPipeline",
+    "DALI_FIXED", "DISTANCES", "FORMATS", "METHODS", "SCHEDULES", "BaseMethod",
+    "FullTransformPipeline",
     "LinearModel", "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
     "backbone_constructor", "build_transform_pipeline", "build_transform_pipeline_dali",
     "check_kwargs", "dataset_with_index",
@@ -32,6 +33,7 @@ if import_solo() == "main":
     from solo_plugins.framework.main.linear import LinearModel
     from solo_plugins.framework.main.losses import simclr_loss, vicreg_loss
     from solo_plugins.framework.main.methods import (
+        SCHEDULES,
         BaseMethod,
         adapt_methods,
         backbone_constructor,
@@ -50,6 +52,7 @@ else:
     from solo_plugins.framework.pypi.linear import LinearModel
     from solo_plugins.framework.pypi.losses import simclr_loss, vicreg_loss
     from solo_plugins.framework.pypi.methods import (
+        SCHEDULES,
         BaseMethod,
         adapt_methods,
         backbone_constructor,

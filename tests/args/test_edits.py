@@ -223,7 +223,7 @@ def test_an_edit_of_an_evaluation_is_kept_or_refused(kind: str, evaluations: dic
 @pytest.mark.parametrize(
     "edit",
     [
-        Edit(("scheduler", "name"), "cosine"),
+        Edit(("scheduler", "name"), "none"),
         Edit(("val_check_interval",), 17),
         Edit(("checkpoint", "monitor"), "nothing"),
     ],

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The methods of solo-learn's main branch as they are, with what today's stack needs."""
 
-__all__ = ["BaseMethod", "adapt_methods", "backbone_constructor", "known_backbones"]
+__all__ = ["SCHEDULES", "BaseMethod", "adapt_methods", "backbone_constructor", "known_backbones"]
 
 from solo.methods import base
 from solo.methods.base import BaseMethod
@@ -9,6 +9,9 @@ from solo.utils.knn import WeightedKNNClassifier as SoloKNN
 
 from solo_plugins.framework.backbones import BackboneFactory, timm_backbones
 from solo_plugins.framework.neighbours import WeightedKNNClassifier
+
+# The values of ``scheduler.name`` that a method can be trained with; main knows others by name.
+SCHEDULES: tuple[str, ...] = ("warmup_cosine", "step", "none")
 
 
 def adapt_methods() -> None:

@@ -9,7 +9,7 @@ method resolution order wraps the release from both sides::
     BYOL (bridged) -> Momentum -> FromConfig -> BYOL -> BaseMomentumMethod -> Encoder -> BaseMethod
 """
 
-__all__ = ["BaseMethod", "adapt_methods", "backbone_constructor", "known_backbones"]
+__all__ = ["SCHEDULES", "BaseMethod", "adapt_methods", "backbone_constructor", "known_backbones"]
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -33,7 +33,10 @@ from solo_plugins.framework.pypi.bridge.hooks import (
     UnitPrototypes,
 )
 from solo_plugins.framework.pypi.bridge.joined import JoinedSimCLR, JoinedVICReg
+from solo_plugins.framework.pypi.bridge.optimizer import SCHEDULERS
 
+# The values of ``scheduler.name`` that a method can be trained with.
+SCHEDULES: tuple[str, ...] = SCHEDULERS
 # Backbones that main has, this release has not and timm has under the same name.
 _FROM_TIMM = (
     *(f"convnext_{size}" for size in ("tiny", "small", "base", "large")),

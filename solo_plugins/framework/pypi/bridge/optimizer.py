@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Optimizers and schedules by main's names, for the release whose LARS sees stale gradients."""
 
-__all__ = ["build_optimizer", "build_scheduler", "configure"]
+__all__ = ["SCHEDULERS", "build_optimizer", "build_scheduler", "configure"]
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from solo_plugins.framework.pypi.bridge.schedule import (
 )
 
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-_SCHEDULERS = ("warmup_cosine", "cosine", "step", "none")
+SCHEDULERS = ("warmup_cosine", "cosine", "step", "none")
 
 Group = dict[str, Any]
 
@@ -106,8 +106,8 @@ def build_scheduler(
         ConfigurationError: if ``scheduler.name`` is unknown.
     """
     name, interval = cfg.scheduler.name, cfg.scheduler.interval
-    if name not in _SCHEDULERS:
-        raise one_of("scheduler.name", name, _SCHEDULERS)
+    if name not in SCHEDULERS:
+        raise one_of("scheduler.name", name, SCHEDULERS)
     if name == "none":
         return None
     scheduler: LRScheduler
