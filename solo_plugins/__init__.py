@@ -22,7 +22,7 @@ _ROOMS = {
         "GeneralizedGaussian", "RectifiedGeneralizedGaussian", "mu_gn", "mu_rgn", "sigma_gn",
         "sigma_rgn",
     ),
-    "losses": ("RDMReg", "RandomDirections", "sliced_wasserstein"),
+    "losses": ("HadamardDirections", "RDMReg", "RandomDirections", "sliced_wasserstein"),
     "modules": ("MLP", "RectifiedMLP"),
     "metrics": (
         "OutputDiagnostics", "all_zero_rows", "dead_outputs", "l0_sparsity", "l1_sparsity",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The pages: what they name exists. `make docs` builds them, with warnings as errors."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -15,6 +16,12 @@ def test_every_public_name_has_its_place(root: Path) -> None:
     text = (root / "docs" / "api.md").read_text()
     documented = set(re.findall(r"auto(?:class|function):: \S+\.(\w+)", text))
     assert documented == set(solo_plugins.__all__) - {"__version__"}
+
+
+@pytest.mark.usefixtures("methods")
+def test_the_page_on_the_plugin_runs(root: Path) -> None:
+    done = doctest.testfile(str(root / "docs" / "plugin.md"), module_relative=False)
+    assert (done.attempted, done.failed) == (4, 0)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

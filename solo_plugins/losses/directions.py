@@ -159,6 +159,9 @@ class _FreshDirections:
 class RandomDirections(_FreshDirections):
     """Independent uniform directions, fresh at every call, shared by the views (the paper's).
 
+    Fresh ones, since a fixed set would leave what is orthogonal to it free. They cost a product of
+    N x D x K; :class:`HadamardDirections` do without.
+
     Example:
         >>> RandomDirections(5)([torch.zeros(2, 3)]).dense().shape
         torch.Size([5, 3])

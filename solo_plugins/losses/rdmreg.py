@@ -22,6 +22,11 @@ from solo_plugins.losses.sliced_wasserstein import (
 class RDMReg(nn.Module):
     """The regulariser: it draws directions and target samples and compares.
 
+    Outputs that only agree between views may all become one point. This term keeps them from it by
+    their whole distribution, not by its first moments: two laws of D numbers are the same if all
+    their projections are, and along a direction two samples are compared by sorting both. So the
+    outputs get the target's zeros, tail and independence at once, without negative pairs.
+
     Args:
         target: the distribution of one output, with an empty batch shape.
         directions: a function of the views' outputs that gives projections on unit directions, e.g.

@@ -11,6 +11,8 @@ from torch import Tensor
 def l0_sparsity(z: Tensor) -> Tensor:
     """Compute the active fraction: the fraction of outputs that are not exactly zero.
 
+    It is what the target's `active_probability` asks for, so the two are compared directly.
+
     Args:
         z: outputs (N, D).
 

@@ -60,6 +60,9 @@ class MLP(nn.Sequential):
 class RectifiedMLP(MLP):
     """:class:`MLP` with a ReLU behind it: outputs are non-negative and can be exactly zero.
 
+    A target with a point mass at zero can be matched by such outputs only: those of a linear layer
+    are zero with probability zero.
+
     Arguments and errors are those of :class:`MLP`.
 
     Example:

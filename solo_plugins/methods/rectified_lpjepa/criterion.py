@@ -18,6 +18,9 @@ from solo_plugins.modules import ThresholdedReLU
 class Criterion(nn.Module):
     r"""Invariance and RDMReg, weighted, against a target that may move during training.
 
+    This is all of the method but the network: a loop of one's own calls it with the outputs of the
+    views, and :meth:`control` after each step if thresholds hold the active fraction.
+
     Args:
         settings: the method's settings.
 
