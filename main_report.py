@@ -8,6 +8,7 @@ import argparse
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.report import write_report
+from solo_plugins.untrusted.text import printable
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     try:
         print(f"Report: {write_report(arguments.runs, arguments.out)}")
     except ConfigurationError as error:
-        raise SystemExit(f"error: {error}") from error
+        raise SystemExit(printable(f"error: {error}")) from error
 
 
 if __name__ == "__main__":

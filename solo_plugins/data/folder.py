@@ -19,6 +19,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from solo_plugins.data.headers import looks_whole
 from solo_plugins.data.images import image_size, read_image
 from solo_plugins.errors import ConfigurationError, UnreadableImageError
+from solo_plugins.untrusted.files import UnusableFileError
 
 _AT_ONCE = 256
 # From so many seconds a file on, it is the disk that takes them, and threads help.
@@ -269,7 +270,10 @@ def _check_files(root: Path, key: str, names: tuple[str, ...], *, allowed: bool)
         sizes, damaged = [], []
         for name in names[first : first + _AT_ONCE]:
             path = f"{root}/{name}"
-            size, whole = looks_whole(path)
+            try:
+                size, whole = looks_whole(path)
+            except UnusableFileError:
+                size, whole = -1, False  # reading it tells what it is
             sizes.append(size)
             if not whole and not allowed and (problem := _problem(path, size)):
                 damaged.append(problem)

@@ -31,7 +31,8 @@ def theme() -> Iterator[None]:
     before = set(plt.get_fignums())
     with mpl.rc_context():
         # Colour codes belong to matplotlib as a whole and would stay changed.
-        look = {"savefig.dpi": 150, "grid.color": "0.9"}
+        # No text is a formula: a run may be called anything.
+        look = {"savefig.dpi": 150, "grid.color": "0.9", "text.parse_math": False}
         sns.set_theme(style="whitegrid", palette="colorblind", color_codes=False, rc=look)
         try:
             yield

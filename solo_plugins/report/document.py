@@ -4,7 +4,6 @@
 __all__ = ["write_report"]
 
 import itertools
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,8 +12,10 @@ from solo_plugins.report.figures import curves, outputs, pareto, sparsity
 from solo_plugins.report.read import KNN, Elsewhere, Incomplete, RunRecord, read_run
 from solo_plugins.report.rows import Row, group
 from solo_plugins.report.search import LeftOut, search
-from solo_plugins.report.table import cells, markdown
+from solo_plugins.report.table import cells, table
 from solo_plugins.runs.files import write_text
+from solo_plugins.runs.folder import folder_name
+from solo_plugins.untrusted.text import code, markdown
 
 # By file name, the function that draws a picture, and what the picture shows.
 _FIGURES = {
@@ -68,8 +69,11 @@ def write_report(paths: Iterable[str | Path], out: str | Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     text = ["# Report\n", f"{len(runs)} runs, {len(rows)} rows.\n"]
     sections = [list(part) for _, part in itertools.groupby(rows, key=lambda row: row.section)]
-    for section in sections:
-        text += _section(section, out, alone=len(sections) == 1)
+    names = [folder_name("-".join(section[0].section)) for section in sections]
+    for number, section in enumerate(sections):
+        again = names[:number].count(names[number])
+        name = f"{names[number]}-{again + 1}" if again else names[number]
+        text += _section(section, out, out if len(sections) == 1 else out / name)
     if rows:
         text += [_LEGEND]
     text += _elsewhere(rows)
@@ -93,11 +97,10 @@ def _read(folders: Iterable[Path]) -> tuple[list[RunRecord], list[LeftOut]]:
     return runs, left_out
 
 
-def _section(rows: list[Row], out: Path, *, alone: bool) -> list[str]:
-    dataset, backbone = rows[0].section
-    folder = out if alone else out / re.sub(r"[^\w.-]+", "-", f"{dataset}-{backbone}")
+def _section(rows: list[Row], out: Path, folder: Path) -> list[str]:
     folder.mkdir(exist_ok=True)
-    text = [f"## {dataset}, {backbone}\n", markdown([cells(row) for row in rows])]
+    title = ", ".join(map(markdown, rows[0].section))
+    text = [f"## {title}\n", table([cells(row) for row in rows])]
     for name, (draw, alt) in _FIGURES.items():
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
@@ -106,7 +109,7 @@ def _section(rows: list[Row], out: Path, *, alone: bool) -> list[str]:
             if grid is not None:
                 grid.savefig(path)
                 text.append(f"![{alt}]({path.relative_to(out)})\n")
-        text += [f"`{name}.png`: {note}.\n" for note in notes]
+        text += [f"`{name}.png`: {markdown(note)}.\n" for note in notes]
     return text
 
 
@@ -125,7 +128,7 @@ def _elsewhere(rows: list[Row]) -> list[str]:
         for run in row.runs
         for found in run.elsewhere
     ]
-    return ["## On other data\n", markdown(cells)] if cells else []
+    return ["## On other data\n", table(cells)] if cells else []
 
 
 def _accuracy(found: Elsewhere) -> str:
@@ -138,7 +141,9 @@ def _left_out(left_out: list[LeftOut]) -> list[str]:
         return []
     probes = [note for note in left_out if note.reason.startswith("it is a linear probe")]
     lines = [
-        f"- `{where}`: {reason}" for where, reason in left_out if (where, reason) not in probes
+        f"- {code(where)}: {markdown(reason)}"
+        for where, reason in left_out
+        if (where, reason) not in probes
     ]
     if probes:
         lines.append(f"- {len(probes)} folders of linear probes, shown with what they evaluate")
@@ -147,8 +152,8 @@ def _left_out(left_out: list[LeftOut]) -> list[str]:
 
 def _runs(rows: list[Row]) -> str:
     columns = ("row", "seed", "folder", "commit")
-    return markdown(
-        dict(zip(columns, (row.label, str(run.cfg.seed), f"`{run.folder}`", commit), strict=True))
+    return table(
+        dict(zip(columns, (row.label, str(run.cfg.seed), code(run.folder), commit), strict=True))
         for row in rows
         for run in row.runs
         for commit in [run.commit or "unknown"]

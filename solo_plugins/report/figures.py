@@ -270,6 +270,8 @@ def _draw_outputs(panel: Axes, label: str, run: RunRecord) -> None:
     height = law.log_prob(x).exp()
     panel.plot(x.numpy(), height.numpy(), color="C1", linewidth=2, label="target density")
     panel.set(yscale="log", ylim=(density[density > 0].min() / 2, None))
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.minorticks_off()
     name = textwrap.fill(f"{label}, seed {run.cfg.seed}", 45)
     zeros = f"{100 * (1 - active):.1f} % trained, {100 * (1 - target.l0):.1f} % in the target"
     panel.set_title(f"{name}\nzeros: {zeros}")

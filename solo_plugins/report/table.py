@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The table: the text of each cell, and of those where nothing was measured."""
 
-__all__ = ["cells", "duration", "markdown"]
+__all__ = ["cells", "duration", "table"]
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from solo_plugins.report.rows import Mean, Row
+from solo_plugins.untrusted.text import markdown
 
 _NOT_RUN = "not run"
 # Columns of numbers: the measured value that each shows, and its decimals. The target's l0 is not
@@ -59,30 +60,31 @@ def cells(row: Row) -> dict[str, str]:
         "seeds": f"{len(seeds)} ({', '.join(seeds)})",
         **numbers,
         "wall time": _with_notes(duration(time.value), time, len(seeds)) if time.n else _NOT_RUN,
-        "config": str(row.first.cfg.name) + (f" ({row.differs})" if row.differs else ""),
+        "config": row.name + (f" ({row.differs})" if row.differs else ""),
         "commit": ", ".join(sorted({_commit(run.commit) for run in row.runs})),
     }
 
 
-def markdown(rows: Iterable[Mapping[str, str]]) -> str:
+def table(rows: Iterable[Mapping[str, str]]) -> str:
     r"""Write a table in Markdown.
 
     Args:
-        rows: texts by column, the same columns in each.
+        rows: texts by column, the same columns in each; what is no
+            :class:`~solo_plugins.untrusted.text.Markdown` is escaped.
 
     Returns:
-        Lines that end in a newline; a bar within a cell is escaped.
+        Lines that end in a newline.
 
     Example:
-        >>> print(markdown([{"a": "1", "b": "x|y"}]), end="")
+        >>> print(table([{"a": "1", "b": "x|<y>"}]), end="")
         | a | b |
-        |-----|------|
-        | 1 | x\|y |
+        |-----|----------------|
+        | 1 | x\|&#60;y&#62; |
     """
-    escaped = pd.DataFrame(rows).replace({r"\|": r"\|", "\n": " "}, regex=True)
+    escaped = [{name: str(markdown(cell)) for name, cell in row.items()} for row in rows]
     # Cells are neither read as numbers, which would round them, nor filled up with spaces.
     options: dict[str, Any] = {"disable_numparse": True, "stralign": None}
-    return escaped.to_markdown(index=False, tablefmt="github", **options) + "\n"
+    return pd.DataFrame(escaped).to_markdown(index=False, tablefmt="github", **options) + "\n"
 
 
 def duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ from solo_plugins.distributions import (
     sigma_gn,
     sigma_rgn,
 )
+from solo_plugins.untrusted.text import one_line
 
 # What solo-learn's methods call their loss in the logs, where it is not `train_<method>_loss`.
 _LOSSES = {
@@ -33,6 +34,10 @@ _LOSSES = {
     "simsiam": "train_neg_cos_sim",
     "supcon": "train_nce_loss",
 }
+
+
+# Of a name in a legend, in characters; and of a target's numbers, which float32 still squares.
+_LONGEST, _LARGEST = 80, 1e18
 
 
 class TargetDescription(NamedTuple):
@@ -107,16 +112,18 @@ class Description(NamedTuple):
             The description.
 
         Raises:
-            KeyError, TypeError, ValueError: if the summary or the configuration is damaged.
+            KeyError, TypeError, ValueError, ArithmeticError: if the summary or the configuration is
+                damaged.
         """
         given = summary.get("description")
         if given is None:
             return _from_config(cfg)
         target = given["target"]
         if target is not None:
-            settings = tuple(target["location_settings"])
-            target = TargetDescription(**{**target, "location_settings": settings})
-        return cls(str(given["label"]), str(given["loss"]), target, given["series"])
+            settings = tuple(map(str, target["location_settings"]))
+            target = _checked(TargetDescription(**{**target, "location_settings": settings}))
+        series = None if given["series"] is None else one_line(given["series"], _LONGEST)
+        return cls(one_line(given["label"], _LONGEST), str(given["loss"]), target, series)
 
     def as_json(self) -> dict[str, Any]:
         """Return the description as ``json`` can write it."""
@@ -140,14 +147,29 @@ def loss_name(method: str) -> str:
     return _LOSSES.get(method, f"train_{method}_loss")
 
 
+def _checked(target: TargetDescription) -> TargetDescription:
+    """Refuse a target that no distribution has."""
+    numbers: dict[str, Any] = {
+        name: float(getattr(target, name)) for name in ("p", "loc", "scale", "l0")
+    }
+    for name, value in numbers.items():
+        if not -_LARGEST < value < _LARGEST or (name in ("p", "scale") and value <= 0):
+            raise ValueError(f"the target's `{name}` is {value!r}")
+    if not 0 <= target.l0 <= 1 or target.scale_rule not in ("sigma_GN", "sigma_RGN"):
+        raise ValueError(f"the target has l0 {target.l0!r} and the rule {target.scale_rule!r:.60}")
+    rectified, calibrated = bool(target.rectified), bool(target.calibrated)
+    return target._replace(**numbers, rectified=rectified, calibrated=calibrated)
+
+
 def _from_config(cfg: DictConfig) -> Description:
     """Describe a run that was written before summaries had a description."""
     if cfg.method != "rectified_lpjepa":
         ours = cfg.method == "lpjepa"
         return Description(
-            cfg.method, "train_rectified_lp_jepa_loss" if ours else loss_name(cfg.method)
+            one_line(cfg.method, _LONGEST),
+            "train_rectified_lp_jepa_loss" if ours else loss_name(cfg.method),
         )
-    kwargs = cfg.method_kwargs
+    kwargs = cfg.get("method_kwargs") or {}
     p, rule = float(kwargs.get("lp_norm_parameter", 1)), kwargs.get("mode_of_sigma", "sigma_GN")
     loc, fraction = kwargs.get("mean_shift_value"), kwargs.get("target_active_fraction")
     if loc is None and fraction is not None:
@@ -165,6 +187,6 @@ def _from_config(cfg: DictConfig) -> Description:
         rectified=rectified,
         l0=float(law.active_probability) if rectified else 1.0,
         calibrated=bool(kwargs.get("threshold_rate", 0)),
-        scale_rule=rule,
+        scale_rule=str(rule),
     )
-    return Description.with_target("train_rectified_lp_jepa_loss", target)
+    return Description.with_target("train_rectified_lp_jepa_loss", _checked(target))

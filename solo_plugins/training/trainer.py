@@ -35,6 +35,7 @@ from solo_plugins.training.checkpointing import LastCheckpoint, LimitReached, Ne
 from solo_plugins.training.signals import Interrupted, Signals, requeue
 from solo_plugins.training.strategy import DataParallel
 from solo_plugins.training.umap import AutoUMAP
+from solo_plugins.untrusted.text import printable
 
 
 def fit(
@@ -223,9 +224,9 @@ def say(line: str) -> None:
     """Print a line, once however many processes there are.
 
     Args:
-        line: what to print.
+        line: what to print; what a terminal would obey is shown as an escape.
     """
-    print(line, flush=True)
+    print(printable(line), flush=True)
 
 
 def _settings(
