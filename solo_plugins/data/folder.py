@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What an image folder holds, found out once and before training: classes, images, damage."""
 
-__all__ = ["FolderScan", "scan_folder"]
+__all__ = ["FolderScan", "is_folder", "scan_folder"]
 
 import hashlib
 import itertools
@@ -220,6 +220,11 @@ def _join(root: Path, name: str) -> str:
     return repr(f"{root}/{name}")
 
 
+def is_folder(entry: os.DirEntry) -> bool:
+    """Tell whether an entry is a folder, or a link to one; of a link to itself, that it is none."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
 def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
     """Sort a folder's entries into folders, images, and what is passed over."""
     folders, images, passed = [], [], []
@@ -228,7 +233,7 @@ def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
             name = entry.name
             if name.startswith("."):
                 passed.append(name)
-            elif entry.is_dir():
+            elif is_folder(entry):
                 folders.append(name)
             elif name.lower().endswith(IMG_EXTENSIONS):
                 images.append(name)
@@ -272,7 +277,9 @@ def _check_files(root: Path, key: str, names: tuple[str, ...], *, allowed: bool)
             path = f"{root}/{name}"
             try:
                 size, whole = looks_whole(path)
-            except UnusableFileError:
+            except OSError as error:
+                if not allowed and not isinstance(error, UnusableFileError):
+                    raise
                 size, whole = -1, False  # reading it tells what it is
             sizes.append(size)
             if not whole and not allowed and (problem := _problem(path, size)):

@@ -6,6 +6,7 @@ __all__ = ["Description", "TargetDescription", "loss_name"]
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from omegaconf import DictConfig
 
 from solo_plugins.distributions import (
@@ -179,7 +180,8 @@ def _from_config(cfg: DictConfig) -> Description:
     rectified = str(kwargs.get("target_distribution", "rectified")).startswith("rectified")
     if kwargs.get("unit_rms_target") and rectified:
         loc, scale = scaled_to_unit_rms(loc, scale, p)
-    law = RectifiedGeneralizedGaussian(loc, scale, p)
+    exact = torch.tensor([loc, scale, p], dtype=torch.float64)
+    law = RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2])
     target = TargetDescription(
         p=p,
         loc=loc,

@@ -74,7 +74,7 @@ CODES = {
     "pointers": (_arrays(indptr=np.array([0, 900, 3], dtype=np.int32)), "cannot be read"),
     "wide": (_arrays(shape=np.array([2, 2**40])), "more than 1048576"),
     "long": (_arrays(shape=np.array([3, 3]), indptr=np.array([0, 2, 3, 3])), "code for each image"),
-    "kind": (_arrays(format=np.array(b"coo")), "cannot be read"),
+    "kind": (_arrays(format=np.array(b"csc")), "cannot be read"),
     "complex": (_arrays(data=ARRAYS["data"].astype(complex)), "it is csr of complex128"),
     "no archive": (lambda path: path.write_bytes(b"PK\x03\x04 no"), "cannot be read"),
     "empty": (lambda path: path.write_bytes(b""), "cannot be read"),

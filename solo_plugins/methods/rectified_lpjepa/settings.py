@@ -7,8 +7,9 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
+import torch
 from torch import nn
 from typing_extensions import override
 
@@ -31,7 +32,12 @@ _TARGETS: dict[str, Callable[[float, float, float], Target]] = {
     "rectified_lp_distribution": RectifiedGeneralizedGaussian,
     "lp_distribution": GeneralizedGaussian,
 }
+_Result = TypeVar("_Result")
 _SIGMAS = {"sigma_GN": mu_gn, "sigma_RGN": mu_rgn}
+# Fewer active outputs of a sample than these are none for a training.
+_FEW = 0.01
+# Of the target's location and scale, whose squares float32 holds, and of the scale alone.
+_LARGEST, _SMALLEST = 1e18, 2.0**-126
 # The relative difference that is allowed between `target_active_fraction` and the active fraction
 # that `mean_shift_value` gives: values that were rounded to three digits agree.
 _TOLERANCE = 0.01
@@ -111,13 +117,22 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
         self._check_hadamard()
         self._check_flags("share_target", "unit_rms_target", "standardize_outputs")
         self._check_numbers("lp_norm_parameter", rule="positive", holds=lambda value: value > 0)
+        self._possible("lp_norm_parameter", lambda: sigma_gn(float(self.lp_norm_parameter)))
         weights = ("invariance_loss_weight", "rdm_reg_loss_weight")
         self._check_numbers(*weights, rule="non-negative", holds=lambda value: value >= 0)
         parts = ("sparsity_warmup", "threshold_rate", "row_floor")
         rule = "a number from 0 to 1"
         self._check_numbers(*parts, rule=rule, holds=lambda value: 0 <= value <= 1)
         self._settle_mean_shift()
+        self._check_scale()
         self._check_control()
+        if self.rectified and self.active_fraction * self.proj_output_dim < _FEW:
+            warnings.warn(
+                f"`method_kwargs.mean_shift_value` is {self.mean_shift_value:g}: the target has "
+                f"{100 * self.active_fraction:.1g} % active outputs, fewer than one in a hundred "
+                "images. The outputs will all be zero.",
+                stacklevel=2,
+            )
         if self.rectified and self.projector_type == "mlp":
             warnings.warn(
                 "`method_kwargs.projector_type` is 'mlp', which has negative outputs, but "
@@ -135,6 +150,17 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
     def mu(self) -> float:
         """The target's location, in the unit of the outputs."""
         return self._scaled(float(self.mean_shift_value or 0.0))[0]
+
+    @property
+    def active_fraction(self) -> float:
+        """The target active fraction, in float64: 1e-8 and 1 - 1e-8 are neither 0 nor 1."""
+        if not self.rectified:
+            return 1.0
+        loc, scale = self._scaled(float(self.mean_shift_value or 0.0))
+        values = (loc, scale, float(self.lp_norm_parameter))
+        exact = torch.tensor(values, dtype=torch.float64)
+        law = RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2])
+        return float(law.active_probability)
 
     @property
     def rectified(self) -> bool:
@@ -173,7 +199,7 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
     def _floor(self) -> int:
         if not self.row_floor:
             return 0
-        fraction = float(self.target().active_probability)
+        fraction = self.active_fraction
         # A rounding error above a whole number does not count.
         floor = math.ceil(self.row_floor * fraction * self.proj_output_dim - 1e-4)
         return min(floor, self.proj_output_dim - 1)
@@ -202,16 +228,40 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
                 f"outputs at zero, but got {target!r} with {self.target_distribution!r}."
             )
         if given is None:
-            mean_shift = _SIGMAS[self.mode_of_sigma](target, float(self.lp_norm_parameter))
+            p, solve = float(self.lp_norm_parameter), _SIGMAS[self.mode_of_sigma]
+            mean_shift = self._possible("target_active_fraction", lambda: solve(target, p))
             object.__setattr__(self, "mean_shift_value", mean_shift)
             return
-        fraction = float(self.target().active_probability)
+        self._check_scale()
+        fraction = self.active_fraction
         if abs(fraction - target) > _TOLERANCE * min(target, 1 - target):
             raise ConfigurationError(
                 "Expected `method_kwargs.mean_shift_value` and `target_active_fraction` to agree, "
-                f"but {given!r} gives an active fraction of {fraction:.4f}, not {target!r}; set "
+                f"but {given!r} gives an active fraction of {fraction:.10g}, not {target!r}; set "
                 "one of the two: `++method_kwargs.mean_shift_value=null` removes a YAML's."
             )
+
+    def _check_scale(self) -> None:
+        """Refuse a target whose scale or location is no number of float32."""
+        shift = float(self.mean_shift_value or 0.0)
+        key = "mean_shift_value"
+        beside = f" with `unit_rms_target: {self.unit_rms_target}`" if self.unit_rms_target else ""
+        loc, scale = self._possible(key, lambda: self._scaled(shift), beside)
+        if not (abs(loc) < _LARGEST and _SMALLEST < scale < _LARGEST):
+            raise ConfigurationError(
+                f"Expected `method_kwargs.{key}` to give a target that float32 holds{beside} but "
+                f"got {self.mean_shift_value!r}, a location of {loc:g} and a scale of {scale:g}."
+            )
+
+    def _possible(self, name: str, compute: Callable[[], _Result], beside: str = "") -> _Result:
+        """Compute what follows from a setting, and name the setting if nothing does."""
+        try:
+            return compute()
+        except (ValueError, ArithmeticError) as error:
+            raise ConfigurationError(
+                f"Expected `method_kwargs.{name}` to be possible{beside} but got "
+                f"{getattr(self, name)!r}: {error}"
+            ) from error
 
     def _check_hadamard(self) -> None:
         if self.projection_vectors_type == "hadamard" and self.proj_output_dim < 2:
@@ -237,4 +287,10 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
                 raise ConfigurationError(
                     f"Expected `method_kwargs.{name}` to be off with `projector_type: mlp`, which "
                     f"has no ReLU, but got {value!r}."
+                )
+            if not 0 < self.active_fraction < 1:
+                raise ConfigurationError(
+                    f"Expected `method_kwargs.mean_shift_value` to give an active fraction between "
+                    f"0 and 1 with `{name}: {value!r}` but got {self.mean_shift_value!r}, which "
+                    f"gives {self.active_fraction:g}."
                 )
