@@ -49,8 +49,8 @@ def export(run: str, out: str, onnx: bool | None) -> None:
 
         exported = write(run, out, onnx=onnx)
         for note in exported.notes:
-            click.echo(note)
-        click.echo(f"Exported: {exported.folder}")
+            _say(note)
+        _say(f"Exported: {exported.folder}")
 
 
 @main.command()
@@ -107,10 +107,10 @@ def search(embeddings: str, images: tuple[str, ...], picture: str | None, **sett
         hits = find(embeddings, images, **settings)
         click.echo("\t".join(Hit._fields))
         for hit in hits:
-            click.echo("\t".join(f"{x:.4f}" if isinstance(x, float) else str(x) for x in hit))
+            click.echo("\t".join(map(_cell, hit)))
         if picture is not None:
             for reason in write_picture(embeddings, hits, picture):
-                click.echo(f"Left out of the picture: {reason}", err=True)
+                _say(f"Left out of the picture: {reason}", err=True)
 
 
 @main.command()
@@ -175,7 +175,7 @@ def atlas(embeddings: str, **settings: Any) -> None:
 
         done = write_atlas(embeddings, **settings)
         if done.missing:
-            click.echo(f"{done.missing} of {done.shown} images are marked: {done.reason}")
+            _say(f"{done.missing} of {done.shown} images are marked: {done.reason}")
             click.echo("`--root` says where images lie that have been moved.")
         click.echo(f"{done.outputs} outputs, {done.dead} dead, {done.always_on} always on")
         click.echo(f"Atlas: {done.page}, {done.size / 1e6:.1f} MB")
@@ -244,17 +244,33 @@ for _kind in _PROGRAMS:
     _add_program(_kind)
 
 
+def _say(line: str, *, err: bool = False) -> None:
+    """Print a line with names that anybody may have given."""
+    from solo_plugins.untrusted.text import printable
+
+    click.echo(printable(line), err=err)
+
+
+def _cell(value: object) -> str:
+    """Write a cell of a table whose cells are separated by tabs."""
+    from solo_plugins.untrusted.text import printable
+
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return printable(text).replace("\n", "\\n")
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn an error that is meant for the user into one line and status 1."""
     from solo_plugins.errors import ConfigurationError, SoloLearnMissingError, os_error_line
+    from solo_plugins.untrusted.text import printable
 
     try:
         yield
     except (ConfigurationError, SoloLearnMissingError) as error:
-        raise SystemExit(f"error: {error}") from error
+        raise SystemExit(printable(f"error: {error}")) from error
     except OSError as error:
-        raise SystemExit(f"error: {os_error_line(error)}") from error
+        raise SystemExit(printable(f"error: {os_error_line(error)}")) from error
 
 
 if __name__ == "__main__":

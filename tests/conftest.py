@@ -302,6 +302,30 @@ def by_numpy() -> Callable[[np.ndarray], dict[str, float]]:
 
 
 @pytest.fixture(scope="session")
+def put_instead() -> Callable[[str, Path], None]:
+    """Return a function that puts what is no file, or none that can be read, in a file's place."""
+
+    def sparse(path: Path) -> None:
+        with path.open("wb") as file:
+            file.truncate(2**40)  # of which the disk holds nothing
+
+    kinds: dict[str, Callable[[Path], Any]] = {
+        "pipe": os.mkfifo,
+        "folder": os.mkdir,
+        "loop": lambda path: path.symlink_to(path.name),
+        "dangling": lambda path: path.symlink_to("/nowhere/x"),
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "terabyte": sparse,
+    }
+
+    def put(kind: str, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        kinds[kind](path)
+
+    return put
+
+
+@pytest.fixture(scope="session")
 def killed_after() -> Callable[[int], Any]:
     """Return a function that makes a callback which kills a run after so many of its steps."""
     from lightning.pytorch import Callback

@@ -13,7 +13,7 @@ import solo_plugins
 PACKAGE = Path(solo_plugins.__file__).parent
 # From the bottom to the top: a room imports rooms of the lines above its own only.
 LAYERS = (
-    ("errors", "distributed"),
+    ("errors", "distributed", "untrusted", "inputs"),
     ("distributions",),
     ("losses", "modules", "metrics"),
     ("framework",),

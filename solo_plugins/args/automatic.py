@@ -42,7 +42,7 @@ def automatic(cfg: DictConfig) -> tuple[DictConfig, list[str]]:
     raw: Any = OmegaConf.to_container(cfg, resolve=False)
     places = [place for place in _places(raw) if _value(raw, place) == AUTO]
     data = raw.get("data")
-    info = DATASETS.get(data.get("dataset")) if isinstance(data, dict) else None
+    info = DATASETS.get(str(data.get("dataset"))) if isinstance(data, dict) else None
     if not places or info is None or not info.image_folder:
         return cfg, []
     path = OmegaConf.select(cfg, "data.train_path")

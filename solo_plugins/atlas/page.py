@@ -69,7 +69,7 @@ def render(page: Page) -> str:
     marks = [output.mark for output in found.outputs]
     return environment.get_template("page.html").render(
         about=_about(page.embeddings),
-        checkpoint=page.embeddings.meta.get("checkpoint", ""),
+        checkpoint=str(page.embeddings.meta.get("checkpoint", "")),
         cells=cells,
         uris=page.thumbnails.uris,
         style=Markup((Path(__file__).parent / "page.css").read_text()),

@@ -65,7 +65,7 @@ def _reader(facts: dict[str, Any], root: str | None) -> _Read:
     root = str(facts.get("root")) if root is None else root
     info = DATASETS.get(dataset)
     if info is None or info.open is None:
-        return lambda index, name, label: read_image(Path(root, name))
+        return lambda index, name, label: read_image(_within(root, name))
     try:
         images: Any = info.open(root, split == "train", lambda image: image)
     except (OSError, RuntimeError) as error:  # torchvision's own, if files are missing
@@ -83,6 +83,13 @@ def _reader(facts: dict[str, Any], root: str | None) -> _Read:
         return image
 
     return read
+
+
+def _within(root: str, name: str) -> Path:
+    """Find an image below its folder; a name that leads out of it is anybody's wish."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UnreadableImageError(f"{name!r} is not below the folder of the images.")
+    return Path(root, name)
 
 
 def _without(reason: str) -> _Read:

@@ -3,6 +3,7 @@
 
 __all__ = ["SpacePicture", "write_space"]
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,9 @@ from solo_plugins.pictures.space import METHODS, check_umap, draw_planes, plane,
 from solo_plugins.pictures.style import picture_kind
 from solo_plugins.runs.files import write_bytes, write_text
 from solo_plugins.runs.writable import check_writable
+from solo_plugins.untrusted.text import one_line
+
+_LONGEST = 40
 
 
 class SpacePicture(NamedTuple):
@@ -83,8 +87,10 @@ def write_space(
             for number, axis in enumerate("xy")
         }
     )
-    title = f"{Path(folder).resolve().name}: {len(shown)} of {len(embeddings.images)} images"
-    figure = draw_planes(planes, [str(name) for name in shown["class"]], title)
+    name, total = os.path.basename(os.path.abspath(folder)), len(embeddings.images)
+    title = f"{name}: {len(shown)} of {total} images"
+    classes = [one_line(name, _LONGEST) for name in shown["class"]]
+    figure = draw_planes(planes, classes, one_line(title))
     write_bytes(picture, lambda file: figure.savefig(file, format=kind))
     write_text(picture.with_suffix(".csv"), _csv(table))
     return SpacePicture(picture, picture.with_suffix(".csv"), len(shown), len(embeddings.images))

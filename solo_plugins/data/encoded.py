@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from solo_plugins.data.files import PreloadedFiles
-from solo_plugins.data.images import read_image
+from solo_plugins.data.images import image_bytes, read_image
 from solo_plugins.errors import UnreadableImageError
 
 # PIL's names of what DALI decodes; an MPO file is a JPEG with others behind it.
@@ -92,12 +92,7 @@ class EncodedFiles:
         path = self.paths[index]
         if self._preloaded is not None:
             return np.frombuffer(self._preloaded.content(path), np.uint8)
-        try:
-            return np.fromfile(path, np.uint8)
-        except OSError as error:
-            raise UnreadableImageError(
-                f"{path!r} cannot be read as an image: {error.strerror}."
-            ) from error
+        return np.frombuffer(image_bytes(path), np.uint8)
 
     def _line(self, path: str) -> str:
         try:

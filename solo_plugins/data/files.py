@@ -10,8 +10,7 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import Dataset
 
-from solo_plugins.data.images import read_image
-from solo_plugins.errors import UnreadableImageError
+from solo_plugins.data.images import image_bytes, read_image
 
 
 class PreloadedFiles:
@@ -24,12 +23,7 @@ class PreloadedFiles:
     """
 
     def __init__(self, paths: Iterable[str | Path]) -> None:
-        try:
-            self._content = {str(path): Path(path).read_bytes() for path in paths}
-        except OSError as error:
-            raise UnreadableImageError(
-                f"{error.filename!r} cannot be read as an image: {error.strerror}."
-            ) from error
+        self._content = {str(path): image_bytes(path) for path in paths}
 
     def __call__(self, path: str | Path) -> Image.Image:
         """Decode an image.

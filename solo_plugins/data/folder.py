@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What an image folder holds, found out once and before training: classes, images, damage."""
 
-__all__ = ["FolderScan", "scan_folder"]
+__all__ = ["FolderScan", "is_folder", "scan_folder"]
 
 import hashlib
 import itertools
@@ -19,6 +19,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from solo_plugins.data.headers import looks_whole
 from solo_plugins.data.images import image_size, read_image
 from solo_plugins.errors import ConfigurationError, UnreadableImageError
+from solo_plugins.untrusted.files import UnusableFileError
 
 _AT_ONCE = 256
 # From so many seconds a file on, it is the disk that takes them, and threads help.
@@ -219,6 +220,11 @@ def _join(root: Path, name: str) -> str:
     return repr(f"{root}/{name}")
 
 
+def is_folder(entry: os.DirEntry) -> bool:
+    """Tell whether an entry is a folder, or a link to one; of a link to itself, that it is none."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
 def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
     """Sort a folder's entries into folders, images, and what is passed over."""
     folders, images, passed = [], [], []
@@ -227,7 +233,7 @@ def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
             name = entry.name
             if name.startswith("."):
                 passed.append(name)
-            elif entry.is_dir():
+            elif is_folder(entry):
                 folders.append(name)
             elif name.lower().endswith(IMG_EXTENSIONS):
                 images.append(name)
@@ -269,7 +275,12 @@ def _check_files(root: Path, key: str, names: tuple[str, ...], *, allowed: bool)
         sizes, damaged = [], []
         for name in names[first : first + _AT_ONCE]:
             path = f"{root}/{name}"
-            size, whole = looks_whole(path)
+            try:
+                size, whole = looks_whole(path)
+            except OSError as error:
+                if not allowed and not isinstance(error, UnusableFileError):
+                    raise
+                size, whole = -1, False  # reading it tells what it is
             sizes.append(size)
             if not whole and not allowed and (problem := _problem(path, size)):
                 damaged.append(problem)

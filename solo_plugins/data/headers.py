@@ -9,6 +9,7 @@ import re
 from PIL import Image
 
 from solo_plugins.data.images import DAMAGED
+from solo_plugins.untrusted.files import open_regular
 
 _HEAD, _TAIL = 64, 512
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -27,15 +28,13 @@ def looks_whole(path: str) -> tuple[int, bool]:
         If not, it may be a whole image all the same: of another format, or with bytes behind it.
 
     Raises:
-        OSError: if the file cannot be opened.
+        OSError: if it is no file, or cannot be opened.
     """
-    file = os.open(path, os.O_RDONLY)
-    try:
+    with open_regular(path) as opened:
+        file = opened.fileno()
         size = os.fstat(file).st_size
         head = os.pread(file, _HEAD, 0)
         tail = os.pread(file, _TAIL, max(0, size - _TAIL))
-    finally:
-        os.close(file)
     if head.startswith(b"\xff\xd8\xff"):
         # the compressed data themselves never hold this marker
         return size, b"\xff\xd9" in tail

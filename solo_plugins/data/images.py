@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: MIT
 """Decoding an image file: any mode that PIL knows ends as RGB of 8 bits, or as an error by name."""
 
-__all__ = ["DAMAGED", "as_rgb", "image_size", "read_image"]
+__all__ = ["DAMAGED", "as_rgb", "image_bytes", "image_size", "read_image"]
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from solo_plugins.errors import UnreadableImageError
+from solo_plugins.untrusted.files import open_regular, reason_of
 
+# What is larger is no image but fills the memory: in bytes of a file, and in pixels, of which the
+# largest cameras have a hundred million. PIL itself warns from 89 million on.
+_MOST_BYTES, _MOST_PIXELS = 2**30, 2**27
 # What PIL's readers raise on files that are damaged; it has no class of its own for that.
 DAMAGED = (
     OSError, EOFError, IndexError, KeyError, OverflowError, SyntaxError, TypeError, ValueError,
@@ -31,14 +37,31 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
         An RGB image of 8 bits.
 
     Raises:
-        UnreadableImageError: naming the file, if it cannot be decoded or has values of more than 16
-            bits.
+        UnreadableImageError: naming the file, if it is no file, cannot be decoded, has more than
+            2**27 pixels or values of more than 16 bits.
+    """
+    with _opened(path, content) as image:
+        image.load()
+        return as_rgb(image)
+
+
+def image_bytes(path: str | Path) -> bytes:
+    """Read an image file without decoding it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        UnreadableImageError: naming the file, if it is no file, cannot be read, or has more than
+            2**30 bytes.
     """
     try:
-        with Image.open(path if content is None else BytesIO(content)) as image:
-            image.load()
-            return as_rgb(image)
-    except DAMAGED as error:
+        with open_regular(path, most=_MOST_BYTES) as file:
+            return file.read()
+    except OSError as error:
         raise _named(path, error) from error
 
 
@@ -76,15 +99,31 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         UnreadableImageError: naming the file, if its header cannot be read.
     """
+    with _opened(path, None) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(path: str | Path, content: bytes | None) -> Iterator[Image.Image]:
+    """Read an image's header, and name the file in any error of the block."""
     try:
-        with Image.open(path) as image:
-            return image.size
+        source = open_regular(path, most=_MOST_BYTES) if content is None else BytesIO(content)
+        with source, Image.open(source) as image:
+            width, height = image.size
+            if width * height > _MOST_PIXELS:
+                raise ValueError(
+                    f"it has {width} x {height} pixels, more than the {_MOST_PIXELS} that are "
+                    "decoded"
+                )
+            yield image
     except DAMAGED as error:
         raise _named(path, error) from error
 
 
-def _named(path: str | Path, error: BaseException) -> UnreadableImageError:
-    text = " ".join(str(error).split()) or type(error).__name__
+def _named(path: str | Path, error: Exception) -> UnreadableImageError:
+    text = reason_of(error).rstrip(".")
+    if isinstance(error, UnidentifiedImageError):  # PIL names what it was given, an open file
+        text = "cannot identify image file"
     return UnreadableImageError(f"{str(path)!r} cannot be read as an image: {text}.")
 
 

@@ -13,6 +13,8 @@ from torch.distributions import Distribution, constraints
 from torch.distributions.utils import broadcast_all
 from typing_extensions import override
 
+from solo_plugins.inputs import check_real
+
 _Number = float | Tensor
 
 
@@ -51,7 +53,14 @@ class GeneralizedGaussian(Distribution):
     def __init__(
         self, loc: _Number, scale: _Number, p: _Number, validate_args: bool | None = None
     ) -> None:
-        self.loc, self.scale, self.p = broadcast_all(loc, scale, p)
+        parameters = broadcast_all(loc, scale, p)
+        for name, parameter in zip(("loc", "scale", "p"), parameters, strict=True):
+            check_real(name, parameter)
+        # whole numbers would cut off what is computed from them
+        self.loc, self.scale, self.p = (
+            parameter if parameter.is_floating_point() else parameter.to(torch.get_default_dtype())
+            for parameter in parameters
+        )
         super().__init__(self.loc.size(), validate_args=validate_args)
 
     @override
@@ -94,7 +103,10 @@ class GeneralizedGaussian(Distribution):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        r"""Draw :math:`\mu + \sigma S (p G)^{1/p}` with a sign S and G ~ Gamma(1/p, 1).
+        r"""Draw :math:`\mu + \sigma (p G)^{1/p} U`, G ~ Gamma(1/p + 1, 1), U uniform on (-1, 1).
+
+        Gamma(1/p, 1) is :math:`G V^p` with V uniform on (0, 1), whose power of a large p is zero in
+        float32: at p = 50 that is one draw in six.
 
         Drawn in float32 or better, whatever the parameters and autocast are: in half precision the
         draws lose their tail and, far below zero, most of the rectified variance.
@@ -191,11 +203,10 @@ def _standard(
     if constant == 1:
         return _standard_laplace(shape, dtype, device, generator)
     exponent = p.to(device=device, dtype=dtype)
-    concentration = (1 / exponent).expand(shape).contiguous()
+    concentration = (1 + 1 / exponent).expand(shape).contiguous()
     gamma = torch._standard_gamma(concentration, generator=generator)
     size = (exponent * gamma).pow(1 / exponent)
-    sign = torch.empty_like(size).bernoulli_(generator=generator).mul_(2).sub_(1)
-    return size * sign
+    return size * torch.empty_like(size).uniform_(-1, 1, generator=generator)
 
 
 def _standard_laplace(

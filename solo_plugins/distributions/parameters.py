@@ -4,11 +4,17 @@
 __all__ = ["mu_gn", "mu_rgn", "scaled_to_unit_rms", "sigma_gn", "sigma_rgn"]
 
 import math
+from functools import lru_cache
 
 import torch
 
 from solo_plugins.distributions.generalized_gaussian import GeneralizedGaussian
 from solo_plugins.distributions.rectified import RectifiedGeneralizedGaussian
+
+# Of float32's normal numbers, 2**-126.
+_LOG_SMALLEST = -126 * math.log(2)
+# The least mean square that is scaled to 1: mu is below 1e17 then, whose square float32 holds.
+_LEAST_MEAN_SQUARE = 1e-30
 
 
 def sigma_gn(p: float) -> float:
@@ -21,16 +27,27 @@ def sigma_gn(p: float) -> float:
         :math:`\Gamma(1/p)^{1/2} / (p^{1/p} \Gamma(3/p)^{1/2})`, the paper's default scale.
 
     Raises:
-        ValueError: if `p` is not positive and finite.
+        ValueError: if `p` is not positive and finite, or so small that the scale is no number of
+            float32.
 
     Example:
         >>> round(sigma_gn(2.0), 6), round(sigma_gn(1.0), 6)
         (1.0, 0.707107)
     """
     _check_p(p)
-    return math.exp((math.lgamma(1 / p) - math.lgamma(3 / p)) / 2 - math.log(p) / p)
+    # lgamma itself overflows for a p below 1e-305
+    log_scale = (
+        -math.inf if p < 1e-3 else (math.lgamma(1 / p) - math.lgamma(3 / p)) / 2 - math.log(p) / p
+    )
+    if not _LOG_SMALLEST < log_scale < -_LOG_SMALLEST:
+        raise ValueError(
+            f"Expected `p` to give a scale that float32 holds but got {p}, whose scale is "
+            f"exp({log_scale:.0f}); 0.02 is possible."
+        )
+    return math.exp(log_scale)
 
 
+@lru_cache(maxsize=1024)  # a hundred variances, which settings ask for several times
 def sigma_rgn(p: float, loc: float) -> float:
     r"""Compute the scale at which ReLU(:math:`GN_p(\mu, \sigma)`) has unit variance.
 
@@ -106,8 +123,13 @@ def mu_rgn(active_fraction: float, p: float) -> float:
     """
     ratio = _standard_location(active_fraction, p)
     exact = torch.tensor([ratio, 1.0, p], dtype=torch.float64)
-    variance = RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2]).variance
-    return ratio / math.sqrt(float(variance))
+    variance = float(RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2]).variance)
+    if variance < _LEAST_MEAN_SQUARE:
+        raise ValueError(
+            f"Expected `active_fraction` to leave a variance that can be scaled to 1 but got "
+            f"{active_fraction}, which leaves {variance:.1e}."
+        )
+    return ratio / math.sqrt(variance)
 
 
 def scaled_to_unit_rms(loc: float, scale: float, p: float) -> tuple[float, float]:
@@ -121,6 +143,9 @@ def scaled_to_unit_rms(loc: float, scale: float, p: float) -> tuple[float, float
     Returns:
         The new :math:`\mu` and :math:`\sigma`.
 
+    Raises:
+        ValueError: if hardly anything is above zero: the mean square is below 1e-30.
+
     Example:
         >>> loc, scale = scaled_to_unit_rms(0.0, 1.0, 2.0)  # half of N(0, 1)'s mean square is left
         >>> round(loc, 4), round(scale, 4)
@@ -128,7 +153,13 @@ def scaled_to_unit_rms(loc: float, scale: float, p: float) -> tuple[float, float
     """
     exact = torch.tensor([loc, scale, p], dtype=torch.float64)
     target = RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2])
-    factor = 1 / math.sqrt(float(target.second_moment))
+    mean_square = float(target.second_moment)
+    if not mean_square >= _LEAST_MEAN_SQUARE:
+        raise ValueError(
+            f"Expected `loc` to leave a mean square of at least {_LEAST_MEAN_SQUARE:g}, which can "
+            f"be scaled to 1, but got {loc}, which leaves {mean_square:.1e}."
+        )
+    factor = 1 / math.sqrt(mean_square)
     return loc * factor, scale * factor
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from solo_plugins.args.pretrain import DEFAULTS
 from solo_plugins.errors import ConfigurationError, one_of
 from solo_plugins.framework import METHODS, has_projector, known_backbones, projector_name
-from solo_plugins.runs.checkpoints import check_weights, load_checkpoint
+from solo_plugins.framework.bounded import bounded
+from solo_plugins.runs.checkpoints import check_weights, load_checkpoint, stored
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained
 
@@ -33,6 +35,14 @@ _UNUSED = {
     "scheduler": {"name": "none"},
 }
 
+# What a method has beside its checkpoint's weights: momentum networks, queues, diagnostics.
+_TIMES, _MORE = 4, 2**29
+# What solo-learn's, timm's and torchvision's constructors raise for settings that cannot be.
+_REFUSALS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError,
+    TypeError, ValueError, OmegaConfBaseException,
+)  # fmt: skip
+
 
 def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool | None) -> LightningModule:
     """Build the pretrained network and load its weights, all of them or none.
@@ -50,7 +60,8 @@ def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool | None) ->
         The method in evaluation mode, or solo-learn's base method if only the backbone is needed.
 
     Raises:
-        ConfigurationError: if the weights do not fit, or there is no projector to be had.
+        ConfigurationError: if the network cannot be built, is much larger than the checkpoint, or
+            the weights do not fit, or there is no projector to be had.
     """
     settings = _settings(pretrained, cfg)
     if projector is not False and pretrained.cfg is None:
@@ -61,13 +72,14 @@ def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool | None) ->
         )
     if projector is not False and settings.method not in METHODS:
         raise one_of(f"method (in {pretrained.source})", settings.method, sorted(METHODS))
+    saved = load_checkpoint(pretrained.checkpoint)["state_dict"]
     # The base method's backbone is the same: its factory is told the method's name.
     name = "base" if projector is False else settings.method
-    model: LightningModule = METHODS[name](settings)
+    model = _built(name, settings, pretrained, stored(saved))
     parts = ["backbone"]
     if projector or (projector is None and has_projector(model)):
         parts.append(projector_name(model))
-    weights = _main_names(load_checkpoint(pretrained.checkpoint)["state_dict"])
+    weights = _main_names(saved)
     own = {
         f"{part}.{name}": value
         for part in parts
@@ -82,6 +94,23 @@ def build(pretrained: Pretrained, cfg: DictConfig, *, projector: bool | None) ->
             {name[len(prefix) :]: given[name] for name in given if name.startswith(prefix)}
         )
     return model.eval()
+
+
+def _built(
+    name: str, settings: DictConfig, pretrained: Pretrained, num_bytes: int
+) -> LightningModule:
+    """Build a method, which is not much larger than the checkpoint that its weights come from."""
+    try:
+        with bounded(_TIMES * num_bytes + _MORE):
+            return METHODS[name](settings)
+    except _REFUSALS as error:
+        where = f"in {str(pretrained.source)!r}" if pretrained.source else "given"
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ConfigurationError(
+            f"Expected the configuration {where} to be that of {str(pretrained.checkpoint)!r}, "
+            f"with {num_bytes} bytes of weights, but it cannot be built: {text}"
+            f"{'' if text.endswith('.') else '.'}"
+        ) from error
 
 
 def _settings(pretrained: Pretrained, cfg: DictConfig) -> DictConfig:
@@ -100,8 +129,8 @@ def _settings(pretrained: Pretrained, cfg: DictConfig) -> DictConfig:
         # No weight depends on settings that the reference has for its own logs, nor on those that
         # earlier commits of this plugin had.
         known = own.model_fields
-        given = settings.method_kwargs
-        settings.method_kwargs = {name: given[name] for name in given if name in known}
+        kwargs = settings.method_kwargs or {}
+        settings.method_kwargs = {name: kwargs[name] for name in kwargs if name in known}
     return settings
 
 

@@ -12,6 +12,7 @@ from timm.models import get_pretrained_cfg, is_model
 from torch import nn
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.framework.bounded import TooLargeError, bounded
 
 BackboneFactory = Callable[..., nn.Module]
 # solo-learn's own transformers, by which it means timm's
@@ -109,11 +110,17 @@ def size_settings(
 
 
 def _takes(model: str, settings: Mapping[str, Any], sizes: Sequence[int]) -> bool:
+    built = {**settings, "pretrained": False}  # a trial needs no weights
     try:
-        with torch.device("meta"), torch.no_grad():
-            network = timm.create_model(model, num_classes=0, **settings).eval()
+        with torch.device("meta"), torch.no_grad(), bounded():
+            network = timm.create_model(model, num_classes=0, **built).eval()
             for size in dict.fromkeys(sizes):
                 network(torch.zeros(1, 3, size, size))
+    except TooLargeError as error:
+        raise ConfigurationError(
+            f"Expected `backbone.kwargs` of timm/{model} to build a network but got one that is "
+            f"absurd: {error}."
+        ) from error
     except REFUSALS:
         return False
     return True

@@ -8,6 +8,7 @@ from pathlib import Path
 from solo_plugins.inference.encoder import Encoder
 from solo_plugins.report.read import Incomplete, RunRecord, read_run
 from solo_plugins.runs.files import write_text
+from solo_plugins.untrusted.text import markdown
 
 _PROBES = {
     "linear_backbone": "linear probe on features",
@@ -63,7 +64,8 @@ def write_card(encoder: Encoder, folder: Path, *, not_timm: str | None, onnx: bo
     cfg = encoder.config
     lines = [
         *([] if not_timm is not None else ["---", "library_name: timm", "---", ""]),
-        f"# {cfg.backbone.name}, pretrained by {cfg.method} on {cfg.data.dataset}",
+        f"# {markdown(cfg.backbone.name)}, pretrained by {markdown(cfg.method)} on "
+        f"{markdown(cfg.data.dataset)}",
         "",
         "## Use",
         "",
@@ -107,7 +109,11 @@ def _facts(encoder: Encoder) -> list[str]:
         facts |= _results(read_run(encoder.checkpoint.parent))
     except Incomplete as reason:
         facts["results"] = f"none: {reason}"
-    return ["| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in facts.items())]
+    return [
+        "| | |",
+        "| --- | --- |",
+        *(f"| {key} | {markdown(value)} |" for key, value in facts.items()),
+    ]
 
 
 def _results(run: RunRecord) -> dict[str, str]:

@@ -3,7 +3,6 @@
 
 __all__ = ["Exported", "export"]
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from solo_plugins.inference.card import write_card
 from solo_plugins.inference.encoder import Encoder, load
 from solo_plugins.inference.onnx_form import missing_for_onnx, write_onnx
 from solo_plugins.inference.timm_form import NotInTimmError, data_config, timm_twin
-from solo_plugins.runs.files import whole_folder
+from solo_plugins.runs.files import whole_folder, write_json
 from solo_plugins.runs.writable import check_writable
 
 
@@ -94,7 +93,7 @@ def _write_backbone(encoder: Encoder, folder: Path) -> str | None:
             "model_args": block.get("kwargs") or {},
             "pretrained_cfg": data_config(encoder),
         }
-        (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n")
+        write_json(folder / "config.json", content)
         return str(reason)
     save_for_hf(
         twin.model,

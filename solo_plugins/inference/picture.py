@@ -18,6 +18,7 @@ from solo_plugins.inference.query import Hit
 from solo_plugins.pictures.grid import Cell, draw_grid
 from solo_plugins.pictures.style import picture_kind
 from solo_plugins.runs.files import write_bytes
+from solo_plugins.untrusted.text import one_line
 
 
 def write_picture(folder: str | Path, hits: Sequence[Hit], path: str | Path) -> tuple[str, ...]:
@@ -42,12 +43,13 @@ def write_picture(folder: str | Path, hits: Sequence[Hit], path: str | Path) -> 
     thumbnails = read_thumbnails(embeddings, sorted(set(rows.values())))
     grid = []
     for query, found in groupby(hits, key=lambda hit: hit.query):
-        cells = [Cell(read_image(query), Path(query).name)]
+        cells = [Cell(read_image(query), one_line(Path(query).name))]
         for hit in found:
             if hit.place:
                 uri = thumbnails.uris.get(rows[hit])
                 image = None if uri is None else _image(uri)
-                cells.append(Cell(image, f"{hit.kind or hit.name} {hit.similarity:.2f}"))
+                name = one_line(hit.kind or hit.name)
+                cells.append(Cell(image, f"{name} {hit.similarity:.2f}"))
             else:
                 cells.append(Cell(None, "no active output"))
         grid.append(cells)

@@ -74,7 +74,7 @@ def search(
     if m is not None:
         rows = keep_largest(rows, m)
     pixels = [read_image(path) for path in images]
-    encoder = load(run or embeddings.meta["checkpoint"])
+    encoder = load(run or embeddings.checkpoint)
     queries = _encode(encoder, pixels, by)
     found = nearest(rows, queries if m is None else keep_largest(queries, m), k)
     table, hits = embeddings.images, []

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.data.files import ImageFiles
-from solo_plugins.data.folder import scan_folder
+from solo_plugins.data.folder import is_folder, scan_folder
 from solo_plugins.errors import ConfigurationError, nearest
 from solo_plugins.inference.encoder import Encoder
 
@@ -93,7 +93,7 @@ def _folder(encoder: Encoder, path: str, facts: dict[str, Any], *, strict: bool)
             f"Expected a folder of images or one of {', '.join(DATASETS)} but got {path!r}.{known}"
         )
     with os.scandir(path) as entries:
-        labelled = any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+        labelled = any(is_folder(entry) and not entry.name.startswith(".") for entry in entries)
     scan = scan_folder(path, labelled=labelled, key="data", damaged=not strict)
     files = ImageFiles(scan.paths, scan.targets(), encoder.transform, preload=False)
     facts = {**facts, "root": str(Path(path).resolve()), "fingerprint": scan.fingerprint}

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from solo_plugins import distributed
+from solo_plugins.inputs import check_samples
 from solo_plugins.losses.hadamard import HadamardProjections
 from solo_plugins.losses.projections import Projections, as_projections
 
@@ -64,12 +65,20 @@ def random_directions(
     Returns:
         Unit rows (K, D) in float32.
 
+    Raises:
+        ValueError: if K is negative or D not positive.
+
     Example:
         >>> torch.allclose(random_directions(3, 8).norm(dim=1), torch.ones(3))
         True
     """
+    _check_size(num_projections, dim)
     rows = _normal((num_projections, dim), generator, device)
-    return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
+    norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    # One normal number in 2**24 is zero, which is all that a row of one has.
+    zero = norm == 0
+    rows[:, :1] += zero
+    return rows.div_(norm + zero)
 
 
 def orthogonal_directions(
@@ -89,6 +98,7 @@ def orthogonal_directions(
         >>> torch.allclose(rows @ rows.T, torch.eye(4), atol=1e-5)
         True
     """
+    _check_size(num_projections, dim)
     blocks = -(-num_projections // dim)
     normal = _normal((blocks, dim, dim), generator, device)
     with torch.autocast(normal.device.type, enabled=False):
@@ -96,6 +106,14 @@ def orthogonal_directions(
         # Without the signs of the diagonal, QR's bases are not uniform.
         bases = bases * upper.diagonal(dim1=1, dim2=2).sign().unsqueeze(1)
     return bases.mT.reshape(blocks * dim, dim)[:num_projections].contiguous()
+
+
+def _check_size(num_projections: int, dim: int) -> None:
+    if num_projections < 0 or dim < 1:
+        raise ValueError(
+            "Expected `num_projections` to be at least 0 and `dim` positive but got "
+            f"{num_projections} and {dim}."
+        )
 
 
 @torch.no_grad()
@@ -113,6 +131,7 @@ def singular_directions(features: Tensor, *, bottom_half: bool = False) -> Tenso
         >>> singular_directions(torch.randn(16, 4), bottom_half=True).shape
         torch.Size([2, 4])
     """
+    check_samples("features", features)
     with torch.autocast(features.device.type, enabled=False):
         centred = features.detach().float()
         centred = centred - centred.mean(dim=0)

@@ -23,6 +23,9 @@ def mean_over_pairs(
     Returns:
         A scalar.
 
+    Raises:
+        ValueError: if there is no pair.
+
     Example:
         >>> from torch.nn import functional as F
         >>> views = [torch.zeros(2, 1), torch.ones(2, 1), torch.full((2, 1), 3.0)]
@@ -30,5 +33,10 @@ def mean_over_pairs(
         tensor(5.)
     """
     pairs = itertools.combinations(range(len(views)), 2)
+    if len(views) < 2 or num_large < 1:
+        raise ValueError(
+            "Expected at least two views, one of them large, but got "
+            f"{len(views)} and `num_large` {num_large}."
+        )
     terms = [term(views[first], views[second]) for first, second in pairs if first < num_large]
     return torch.stack(terms).mean()

@@ -85,6 +85,9 @@ class RDMReg(nn.Module):
 
         Returns:
             A scalar.
+
+        Raises:
+            ValueError, TypeError: as :func:`sliced_wasserstein`.
         """
         views = stacked(features)
         if projections is None:

@@ -3,13 +3,16 @@
 
 __all__ = ["SIGReg", "epps_pulley"]
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from solo_plugins import distributed
+from solo_plugins.inputs import check_real
 from solo_plugins.losses.directions import RandomDirections
+from solo_plugins.losses.sliced_wasserstein import stacked
 
 
 def epps_pulley(samples: Tensor, *, num_knots: int = 17, max_frequency: float = 3.0) -> Tensor:
@@ -23,7 +26,7 @@ def epps_pulley(samples: Tensor, *, num_knots: int = 17, max_frequency: float = 
     all, and gradients that are averaged over processes are those of one process.
 
     Args:
-        samples: (..., N, K), floating point.
+        samples: (..., N, K), N positive; computed in float32 or better.
         num_knots: frequencies in [0, T], at least 2 (LeJEPA: 17).
         max_frequency: T, positive, in units of the inverse samples (LeJEPA: 3).
 
@@ -31,7 +34,8 @@ def epps_pulley(samples: Tensor, *, num_knots: int = 17, max_frequency: float = 
         Statistics (..., K); about 1.1 for normal samples of any number, of order N for others.
 
     Raises:
-        ValueError: if `num_knots` or `max_frequency` is out of range.
+        ValueError: if `num_knots` or `max_frequency` is out of range, or there are no samples.
+        TypeError: if `samples` are complex.
 
     Example:
         >>> x = torch.distributions.Normal(0, 1).icdf(torch.linspace(0.01, 0.99, 99))
@@ -43,8 +47,15 @@ def epps_pulley(samples: Tensor, *, num_knots: int = 17, max_frequency: float = 
     """
     if num_knots < 2:
         raise ValueError(f"Expected `num_knots` to be at least 2 but got {num_knots}.")
-    if not max_frequency > 0:
+    if not 0 < max_frequency < math.inf:
         raise ValueError(f"Expected `max_frequency` to be positive but got {max_frequency}.")
+    check_real("samples", samples)
+    if samples.ndim < 2 or not samples.numel():
+        raise ValueError(
+            "Expected `samples` to be of shape (..., N, K), none of them 0, but got "
+            f"{tuple(samples.shape)}."
+        )
+    samples = samples.to(torch.promote_types(samples.dtype, torch.float32))
     t = torch.linspace(0, max_frequency, num_knots, dtype=samples.dtype, device=samples.device)
     normal = torch.exp(-t.square() / 2)
     weights = 2 * normal * max_frequency / (num_knots - 1)
@@ -108,11 +119,16 @@ class SIGReg(nn.Module):
 
         Returns:
             A scalar.
+
+        Raises:
+            ValueError: if the views are of no shape (N, D), or of several.
+            TypeError: if they are complex.
         """
+        joined = stacked(views)
         if projections is None:
-            projections = self.directions(views, generator=generator).dense()
-        with torch.autocast(views[0].device.type, enabled=False):
-            samples = torch.stack([view.float() for view in views]) @ projections.float().T
+            projections = self.directions(list(joined), generator=generator).dense()
+        with torch.autocast(joined.device.type, enabled=False):
+            samples = joined.float() @ projections.float().T
             return epps_pulley(
                 samples, num_knots=self.num_knots, max_frequency=self.max_frequency
             ).mean()

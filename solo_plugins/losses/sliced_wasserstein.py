@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from solo_plugins import distributed
+from solo_plugins.inputs import check_real
 from solo_plugins.losses.projections import Projections, as_projections
 from solo_plugins.losses.sorted_difference import sorted_difference
 
@@ -56,6 +57,7 @@ def sliced_wasserstein(
     Raises:
         ValueError: if shapes do not match, there are fewer than 2 samples, `target` or
             `projections` require a gradient, or `chunk_size` is not positive.
+        TypeError: if a tensor is complex.
 
     Example:
         >>> z = torch.tensor([[0.0], [2.0]], requires_grad=True)
@@ -85,13 +87,24 @@ def default_chunk_size(num_samples: int, device: torch.device) -> int:
 
 
 def stacked(features: Tensor | Sequence[Tensor]) -> Tensor:
-    """Bring the features into the form (V, N, D)."""
+    """Bring the features into the form (V, N, D), or refuse what has none."""
     if isinstance(features, Tensor):
-        return features.unsqueeze(0) if features.ndim == 2 else features
-    shapes = [tuple(view.shape) for view in features]
-    if len(set(shapes)) != 1:
-        raise ValueError(f"Expected `features` to be views of one shape (N, D) but got {shapes}.")
-    return torch.stack(list(features))
+        views = features.unsqueeze(0) if features.ndim == 2 else features
+    else:
+        shapes = [tuple(view.shape) for view in features]
+        if len(set(shapes)) != 1 or len(shapes[0]) != 2:
+            raise ValueError(
+                f"Expected `features` to be views of one shape (N, D) but got {shapes}."
+            )
+        with torch.autocast(features[0].device.type, enabled=False):
+            views = torch.stack(list(features))  # autocast knows one half precision alone
+    check_real("features", views)
+    if views.ndim != 3 or not views.numel():
+        raise ValueError(
+            "Expected `features` to be (N, D) or (V, N, D), none of them 0, but got shape "
+            f"{tuple(views.shape)}."
+        )
+    return views
 
 
 def check_chunk_size(chunk_size: int | None) -> None:
@@ -101,7 +114,7 @@ def check_chunk_size(chunk_size: int | None) -> None:
 
 
 def _check_samples(views: Tensor, target: Tensor) -> None:
-    if views.ndim != 3 or views.size(1) < 2:
+    if views.size(1) < 2:
         raise ValueError(
             "Expected `features` to be (N, D) or (V, N, D) with at least 2 samples but got shape "
             f"{tuple(views.shape)}."
@@ -144,5 +157,6 @@ def _wrong_shape(views: Tensor, shape: tuple[int, ...]) -> ValueError:
 
 
 def _check_constant(name: str, tensor: Tensor) -> None:
+    check_real(name, tensor)
     if tensor.requires_grad:
         raise ValueError(f"Expected `{name}` not to require a gradient but it does.")

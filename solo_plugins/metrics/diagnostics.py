@@ -74,6 +74,8 @@ class OutputDiagnostics(RowSample):
             ValueError: if `z` is of another shape.
         """
         super().update(z)
+        if not len(z):
+            return
         z = z.detach()
         active = z != 0
         zero_rows = ~active.any(dim=1)

@@ -11,6 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from typing_extensions import override
 
+from solo_plugins.inputs import check_samples
 from solo_plugins.metrics.sample_statistics import effective_rank
 
 # 2^32 over the golden ratio: the multiples of it, modulo 2^32, are spread evenly from the first on
@@ -62,11 +63,9 @@ class RowSample(Metric):
 
         Raises:
             ValueError: if `z` is of another shape.
+            TypeError: if it is complex.
         """
-        if z.ndim != 2 or z.size(1) != self.num_outputs:
-            raise ValueError(
-                f"Expected `z` to be of shape (N, {self.num_outputs}) but got {tuple(z.shape)}."
-            )
+        check_samples("z", z, dim=self.num_outputs, empty=True)
         z = z.detach()
         number = self.num_rows + torch.arange(len(z), device=z.device)
         rows, keys = _smallest(z.float(), number * _GOLDEN % _KEYS, self.sample_size)

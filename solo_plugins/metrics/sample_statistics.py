@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from solo_plugins.distributions import Quantiles
+from solo_plugins.inputs import check_samples
 
 # Of so many rows and outputs nHSIC is computed: 64 kernels of 256 x 256 are 32 MiB.
 _HSIC_ROWS, _HSIC_OUTPUTS = 256, 64
@@ -34,6 +35,7 @@ def effective_rank(sample: Tensor) -> Tensor:
     References:
         Roy and Vetterli, The effective rank, EUSIPCO 2007, definition 1.
     """
+    check_samples("sample", sample)
     sample = sample.double()
     peak = sample.abs().amax()
     sample = sample / torch.where(peak > 0, peak, 1.0)  # so that no square under- or overflows
@@ -69,6 +71,7 @@ def marginal_distance(sample: Tensor, target: Quantiles) -> Tensor:
         >>> marginal_distance(torch.tensor([[1.75], [1.25]]), uniform)
         tensor(1., dtype=torch.float64)
     """
+    check_samples("sample", sample)
     ranks = torch.arange(len(sample), dtype=torch.float64)[:, None]
     # The distribution's parameters stay where they are, which is the CPU.
     quantiles = target.icdf((ranks + 0.5) / len(sample)).double().to(sample.device)
@@ -108,6 +111,7 @@ def nhsic(sample: Tensor) -> Tensor:
         Gretton et al., Measuring statistical dependence with Hilbert-Schmidt norms, ALT 2005,
         definition 2; normalised as the kernel alignment of Cortes et al., JMLR 2012.
     """
+    check_samples("sample", sample)
     rows, dim = sample[:_HSIC_ROWS].double(), sample.size(1)
     count = min(dim, _HSIC_OUTPUTS)
     rows = rows[:, torch.arange(count, device=rows.device) * dim // count]

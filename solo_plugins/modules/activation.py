@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from solo_plugins.distributed import mean_over_processes
+from solo_plugins.inputs import check_real, check_samples
 
 # What the batch's spread adds to the running one, as BatchNorm's statistics in torch.
 _MOMENTUM = 0.1
@@ -32,6 +33,7 @@ def rep_relu(x: Tensor) -> Tensor:
         >>> y.tolist(), x.grad
         ([0.0, 0.5], tensor([0.1325, 0.8675]))
     """
+    check_real("x", x)
     return _RepReLU.apply(x)
 
 
@@ -109,7 +111,12 @@ class ThresholdedReLU(nn.Module):
 
         Returns:
             Non-negative outputs (N, D), in float32 or better.
+
+        Raises:
+            ValueError: if `a` is of another shape.
+            TypeError: if it is complex.
         """
+        check_samples("a", a, dim=len(self.threshold), empty=True)
         a = a.to(torch.promote_types(a.dtype, torch.float32))
         if self.standardize:
             a = F.layer_norm(a, a.shape[-1:])
@@ -130,7 +137,15 @@ class ThresholdedReLU(nn.Module):
             z: outputs (N, D) that the present thresholds led to.
             target: the target active fraction of each output, between 0 and 1.
             rate: the largest step, in standard deviations of an output; positive.
+
+        Raises:
+            ValueError: if `z` is empty or of another shape, or a number is out of range.
         """
+        check_samples("z", z, dim=len(self.threshold))
+        if not 0 < target < 1:
+            raise ValueError(f"Expected `target` to be between 0 and 1 but got {target}.")
+        if not 0 < rate < math.inf:
+            raise ValueError(f"Expected `rate` to be positive and finite but got {rate}.")
         both = torch.stack([(z > 0).to(self.threshold.dtype).mean(dim=0), self.spread])
         fraction, spread = mean_over_processes(both)
         error = (fraction - target) / min(target, 1 - target)

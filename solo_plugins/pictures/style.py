@@ -49,6 +49,8 @@ _LOOK: dict[str, Any] = {
     "grid.color": "0.9",
     "grid.linewidth": 0.6,
     "axes.unicode_minus": True,
+    # No text is a formula: a run may be called anything.
+    "text.parse_math": False,
     # for who saves a figure when the look is gone
     "figure.dpi": 200,
     "savefig.dpi": 300,

@@ -3,6 +3,7 @@
 
 __all__ = ["Curves", "read_curves"]
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pandas as pd
 
 from solo_plugins.report.search import LeftOut
 from solo_plugins.runs.folder import RunFolder
+from solo_plugins.untrusted.files import open_regular, reason_of
 
+_MOST_BYTES, _MOST_EPOCHS = 256 * 2**20, 10**7
+_LARGEST = 1e18  # that a picture can have
 # By quantity, the values with the epochs that logged one as index; epochs count from 0.
 Curves = dict[str, pd.Series]
 
@@ -41,8 +45,8 @@ def read_curves(folder: RunFolder, loss: str) -> tuple[Curves, list[LeftOut]]:
     for path in folder.logs():
         try:
             logs.append(_read_log(path, {"epoch"}.union(*choices.values())))
-        except (OSError, ValueError) as error:
-            notes.append(LeftOut(str(path), f"cannot be used: {error}"))
+        except (OSError, ValueError, OverflowError) as error:
+            notes.append(LeftOut(str(path), f"cannot be used: {reason_of(error)}"))
     if not logs:
         return {}, notes
     logged = pd.concat(logs).drop_duplicates(["variable", "epoch"], keep="last")
@@ -57,7 +61,13 @@ def read_curves(folder: RunFolder, loss: str) -> tuple[Curves, list[LeftOut]]:
 def _read_log(path: Path, names: set[str]) -> pd.DataFrame:
     # As text, a logged NaN differs from an empty cell.
     options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
-    log = pd.read_csv(path, usecols=names.__contains__, **options)
+    with open_regular(path, most=_MOST_BYTES) as file:
+        log = pd.read_csv(file, usecols=names.__contains__, **options)
     if "epoch" not in log:
         raise ValueError("there is no column `epoch`")
-    return log.melt("epoch").dropna().astype({"epoch": int, "value": float})
+    long = log.melt("epoch").dropna().astype({"epoch": int, "value": float})
+    if not long["epoch"].between(0, _MOST_EPOCHS).all():
+        raise ValueError(f"it has epochs that are not from 0 to {_MOST_EPOCHS}")
+    if (long["value"].abs().replace(math.inf, 0) > _LARGEST).any():
+        raise ValueError(f"it has values above {_LARGEST:g}")
+    return long

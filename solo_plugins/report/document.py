@@ -4,7 +4,6 @@
 __all__ = ["write_report"]
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +14,11 @@ from solo_plugins.report.figures import PARTS, curves, outputs, pareto, sparsity
 from solo_plugins.report.read import KNN, Elsewhere, Incomplete, RunRecord, read_run
 from solo_plugins.report.rows import Row, group
 from solo_plugins.report.search import LeftOut, search
-from solo_plugins.report.table import COLUMNS, best, cells, duration, markdown, ranked
+from solo_plugins.report.table import COLUMNS, best, cells, duration, ranked, table
 from solo_plugins.runs.files import write_text
+from solo_plugins.runs.folder import folder_name
 from solo_plugins.runs.writable import check_writable
+from solo_plugins.untrusted.text import code, markdown
 
 # By file name, the function that draws a picture, and what the picture shows.
 _FIGURES = {
@@ -88,8 +89,12 @@ def write_report(
     text = ["# Report\n", f"{len(runs)} runs, {len(rows)} rows.\n"]
     sections = [list(part) for _, part in itertools.groupby(rows, key=lambda row: row.section)]
     same = looks(row.series for row in rows)
-    for section in sections:
-        text += _section(section, out, same, formats, alone=len(sections) == 1)
+    names = [folder_name("-".join(section[0].section)) for section in sections]
+    for number, section in enumerate(sections):
+        again = names[:number].count(names[number])
+        name = f"{names[number]}-{again + 1}" if again else names[number]
+        folder = out if len(sections) == 1 else out / name
+        text += _section(section, out, folder, same, formats)
     if rows:
         text += [_LEGEND]
     text += _elsewhere(rows)
@@ -114,23 +119,16 @@ def _read(folders: Iterable[Path]) -> tuple[list[RunRecord], list[LeftOut]]:
 
 
 def _section(
-    rows: list[Row],
-    out: Path,
-    same: Mapping[str, Look],
-    formats: Sequence[str],
-    *,
-    alone: bool,
+    rows: list[Row], out: Path, folder: Path, same: Mapping[str, Look], formats: Sequence[str]
 ) -> list[str]:
-    dataset, backbone = rows[0].section
-    folder = out if alone else out / re.sub(r"[^\w.-]+", "-", f"{dataset}-{backbone}")
     folder.mkdir(exist_ok=True)
     order, by = ranked(rows)
-    text = [f"## {dataset}, {backbone}\n"]
+    text = [f"## {', '.join(map(markdown, rows[0].section))}\n"]
     texts = [cells(row) for row in order]
     for heading, columns in COLUMNS.items():
-        table = [{column: each[column] for column in columns} for each in texts]
+        some = [{column: each[column] for column in columns} for each in texts]
         bold = {column: best(order, column) for column in columns}
-        text += [f"{heading}, sorted by {by}:\n", markdown(table, bold)]
+        text += [f"{heading}, sorted by {by}:\n", table(some, bold)]
     files = write_tables(order, folder)
     text.append(f"Also as {_links(files, out)}.\n")
     for name in _FIGURES:
@@ -164,7 +162,7 @@ def _pictures(
         if paths:
             shown = f"{alt}{part.replace('-', ': ')}"
             text += [f"![{shown}]({paths[0].relative_to(out)})\n", f"{_links(paths, out)}\n"]
-    return text + [f"`{name}`: {note}.\n" for note in notes]
+    return text + [f"`{name}`: {markdown(note)}.\n" for note in notes]
 
 
 def _links(paths: Iterable[Path], out: Path) -> str:
@@ -186,7 +184,7 @@ def _elsewhere(rows: list[Row]) -> list[str]:
         for run in row.runs
         for found in run.elsewhere
     ]
-    return ["## On other data\n", markdown(cells)] if cells else []
+    return ["## On other data\n", table(cells)] if cells else []
 
 
 def _accuracy(found: Elsewhere) -> str:
@@ -199,7 +197,9 @@ def _left_out(left_out: list[LeftOut]) -> list[str]:
         return []
     probes = [note for note in left_out if note.reason.startswith("it is a linear probe")]
     lines = [
-        f"- `{where}`: {reason}" for where, reason in left_out if (where, reason) not in probes
+        f"- {code(where)}: {markdown(reason)}"
+        for where, reason in left_out
+        if (where, reason) not in probes
     ]
     if probes:
         lines.append(f"- {len(probes)} folders of linear probes, shown with what they evaluate")
@@ -207,14 +207,14 @@ def _left_out(left_out: list[LeftOut]) -> list[str]:
 
 
 def _runs(rows: list[Row]) -> str:
-    return markdown(
+    return table(
         {
             "row": row.label,
             "seed": str(run.cfg.seed),
             "epochs": str(run.epochs),
             "wall time": _time(run),
-            "config": str(run.cfg.name),
-            "folder": f"`{run.folder}`",
+            "config": row.config_name,
+            "folder": code(run.folder),
             "commit": str(run.commit or "unknown"),
         }
         for row in rows

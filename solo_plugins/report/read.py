@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from solo_plugins.runs.description import Description
 from solo_plugins.runs.find import compared
 from solo_plugins.runs.folder import RunFileError, RunFolder
 from solo_plugins.runs.transfer import TransferTable
+from solo_plugins.untrusted.text import one_line
 
 # The setting of the kNN that a table shows: solo-learn's, and the usual one since
 # Wu et al. (2018), https://arxiv.org/abs/1805.01978
@@ -47,6 +49,21 @@ _ACCURACIES = {
 MARKS = ("", "cached", "fine-tuned", "online", "unreadable")
 # What a probe's kind is marked by.
 _KINDS = {"linear": "", "linear-cached": "cached"}
+# What is raised for values of another type or size than those that a run writes.
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+_LONGEST, _EPOCHS, _MOST_BINS, _LARGEST = 60, 10**9, 10_000, 1e18
+# The smallest and the largest value by column, with room for rounding; others are percentages.
+_PERCENT = (0.0, 100.001)
+_FRACTION = (-1e-3, 1.001)
+_RANGES = {
+    "seconds": (0.0, 1e12),
+    "effective_rank": (0.0, 1e9),
+    "backbone_rank": (0.0, 1e9),
+    "marginal_distance": (0.0, _LARGEST),
+    **dict.fromkeys(
+        ("l0", "l1", "dead_outputs", "always_on_outputs", "all_zero_rows", "nhsic"), _FRACTION
+    ),
+}
 
 
 class Incomplete(Exception):
@@ -150,9 +167,10 @@ def read_run(path: Path) -> RunRecord:
             raise Incomplete("there is no checkpoint")
         _check_finished(folder, cfg)
         run = _from_summary(path, cfg, folder.read_summary())
+        run.identity()  # found out now if the configuration has none
     except RunFileError as error:
         raise Incomplete(f"{error.path.name} cannot be used: {error.reason}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except _DAMAGED as error:
         raise Incomplete(f"{folder.SUMMARY} cannot be used: {_text(error)}") from error
     run.curves, notes = read_curves(folder, run.description.loss)
     run.unreadable += notes
@@ -176,10 +194,15 @@ def _config(folder: RunFolder) -> DictConfig:
 
 def _from_summary(path: Path, cfg: DictConfig, summary: dict[str, Any]) -> RunRecord:
     run = RunRecord(path, cfg, Description.from_summary(summary, cfg))
-    run.epochs = int(summary["epochs"])
-    run.commit = summary.get("commit")
+    run.epochs = _whole("epochs", summary["epochs"])
+    commit = summary.get("commit")
+    if not isinstance(commit, str | None):
+        raise ValueError(f"`commit` is {commit!r}, not a text")
+    run.commit = None if commit is None else one_line(commit, _LONGEST)
     _take(run, _known(summary, {"seconds": "seconds"}))
-    _take(run, _known(summary, {**_ACCURACIES, **_OUTPUTS}), "online")
+    # A metric that was logged as NaN is null; one that was not logged is missing.
+    logged = {name: math.nan if value is None else value for name, value in summary.items()}
+    _take(run, _known(logged, {**_ACCURACIES, **_OUTPUTS}), "online")
     return run
 
 
@@ -199,7 +222,7 @@ def _add_evaluation(run: RunRecord, folder: RunFolder, path: Path) -> None:
             cached = _KINDS[kind] if content.get("augmented", True) else "cached"
             mark = "fine-tuned" if content.get("finetune") else cached
             _take_better(run, f"linear_{features}", content["acc1"], mark)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         reason = error.reason if isinstance(error, RunFileError) else _text(error)
         run.unreadable.append(LeftOut(str(path), f"cannot be used: {reason}"))
         names = (features,) if features else ("backbone", "projector")
@@ -224,9 +247,9 @@ def _add_transfer(run: RunRecord, folder: RunFolder) -> None:
 
 def _on_other_data(content: Mapping[str, Any], kind: str, data: str) -> list[Elsewhere]:
     if kind != "knn":
-        return [Elsewhere(data, kind, str(content["features"]), float(content["acc1"]))]
+        return [Elsewhere(data, kind, str(content["features"]), _percent(content["acc1"]))]
     return [
-        Elsewhere(data, f"knn, k={result['k']}", str(result["features"]), float(result["acc1"]))
+        Elsewhere(data, f"knn, k={result['k']}", str(result["features"]), _percent(result["acc1"]))
         for result in content["results"]
         if all(result[key] == value for key, value in KNN.items())
     ]
@@ -249,8 +272,12 @@ def _add_knn(run: RunRecord, content: dict[str, Any]) -> None:
     histogram = outputs.get("histogram")
     if histogram is not None:
         edges, counts = ([float(x) for x in histogram[key]] for key in ("edges", "counts"))
-        if len(edges) != len(counts) + 1 or not counts:
+        if len(edges) != len(counts) + 1 or not counts or len(counts) > _MOST_BINS:
             raise ValueError(f"{len(edges)} edges do not bound {len(counts)} bins")
+        if not all(low < high for low, high in pairwise([-_LARGEST, *edges, _LARGEST])):
+            raise ValueError("the edges of the histogram do not ascend")
+        if not all(0 <= count < _LARGEST for count in counts):
+            raise ValueError("the counts of the histogram are not numbers from 0 on")
         run.histogram = (edges, counts)
 
 
@@ -263,8 +290,24 @@ def _take(run: RunRecord, values: Mapping[str, Any], mark: str = "") -> None:
     """Add measured values by column, in place of earlier ones."""
     for column, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"`{column}` is {value!r}, not a number")
+            raise ValueError(f"`{column}` is {value!r:.60}, not a number")
+        low, high = _RANGES.get(column, _PERCENT)
+        if math.isfinite(value) and not low <= value <= high:
+            raise ValueError(f"`{column}` is {value!r}, not from {low:g} to {high:g}")
         run.numbers[column] = Number(float(value) if math.isfinite(value) else math.nan, mark)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _EPOCHS:
+        raise ValueError(f"`{name}` is {value!r:.60}, not a number from 0 to {_EPOCHS}")
+    return int(value)
+
+
+def _percent(value: Any) -> float:
+    percent = float(value)
+    if not 0 <= percent <= 100:
+        raise ValueError(f"{percent!r} is no percentage")
+    return percent
 
 
 def _check_finished(folder: RunFolder, cfg: DictConfig) -> None:

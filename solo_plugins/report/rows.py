@@ -16,6 +16,9 @@ from solo_plugins.pictures.style import typeset
 from solo_plugins.report.read import MARKS, Number, RunRecord
 from solo_plugins.report.search import LeftOut
 from solo_plugins.runs.description import TargetDescription, method_name
+from solo_plugins.untrusted.text import one_line
+
+_LONGEST = 60
 
 
 class Mean(NamedTuple):
@@ -70,7 +73,13 @@ class Row:
     @property
     def section(self) -> tuple[str, str]:
         """Data set and backbone: only rows that share them are compared."""
-        return self.first.cfg.data.dataset, self.first.cfg.backbone.name
+        cfg = self.first.cfg
+        return one_line(cfg.data.dataset, _LONGEST), one_line(cfg.backbone.name, _LONGEST)
+
+    @property
+    def config_name(self) -> str:
+        """What the configuration of its first run calls itself."""
+        return one_line(self.first.cfg.name, _LONGEST)
 
     def mean(self, column: str) -> Mean:
         """Average a measured value over seeds.
@@ -126,18 +135,18 @@ def _stamp(run: RunRecord) -> str:
 def _order(row: Row) -> tuple:
     target = row.target
     key = (not target.rectified, target.p, target.calibrated, target.loc) if target else ()
-    return (*row.section, target is None, key, row.first.cfg.method, row.first.cfg.name)
+    return (*row.section, target is None, key, str(row.first.cfg.method), row.config_name)
 
 
 def _label(rows: list[Row]) -> None:
     """Give every row of a section a label of its own."""
     for row in rows:
         row.label = typeset(method_name(row.first.description.label))
-    for same in _alike(rows, lambda row: (row.section, row.label, row.first.cfg.name)):
+    for same in _alike(rows, lambda row: (row.section, row.label, row.config_name)):
         for row, differs in zip(same, _differences(same), strict=True):
             row.differs = differs
     for same in _alike(rows, lambda row: (row.section, row.label)):
-        names = [typeset(str(row.first.cfg.name)) for row in same]
+        names = [typeset(row.config_name) for row in same]
         names = names if len(set(names)) > 1 else [""] * len(same)
         details = zip(names, (row.differs for row in same), strict=True)
         suffixes = _suffixes([", ".join(filter(None, detail)) for detail in details])
@@ -188,7 +197,7 @@ def _differences(rows: Sequence[Row], *but: str) -> list[str]:
     ]
     differ.sort(key=lambda key: (key != "max_epochs", not key.startswith("method_kwargs."), key))
     more = ["..."] if len(differ) > 2 else []
-    shown = [(key.rpartition(".")[2], key) for key in differ[:2]]
+    shown = [(one_line(key.rpartition(".")[2], _LONGEST), key) for key in differ[:2]]
     return [
         typeset(", ".join([*(f"{name}={_short(one.get(key))}" for name, key in shown), *more]))
         for one in settings
@@ -203,5 +212,8 @@ def _alike(rows: list[Row], key: Callable[[Row], Any]) -> list[list[Row]]:
 
 
 def _short(value: Any) -> str:
-    text = "unset" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+    else:
+        text = "unset" if value is None else one_line(value, 1000)
     return text if len(text) <= 20 else f"{text[:17]}..."

@@ -49,7 +49,7 @@ def search(paths: Iterable[str | Path]) -> tuple[list[Path], list[LeftOut]]:
         if not matches:
             left_out.append(LeftOut(path, "there is no such folder"))
         for match in matches:
-            runs, empty = _below(Path(match).resolve())
+            runs, empty = _below(Path(os.path.realpath(match)))
             folders.update(runs)
             left_out += [LeftOut(str(folder), "the folder is empty") for folder in empty]
             if not runs and not empty and len(matches) == 1:

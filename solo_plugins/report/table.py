@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The tables: the text of each cell, their order, and what is printed in bold."""
 
-__all__ = ["COLUMNS", "NUMBERS", "best", "cells", "duration", "markdown", "ranked"]
+__all__ = ["COLUMNS", "NUMBERS", "best", "cells", "duration", "ranked", "table"]
 
 import math
 from collections import Counter
@@ -14,6 +14,7 @@ from solo_plugins.pictures.style import typeset
 from solo_plugins.report.measures import most_measured
 from solo_plugins.report.rows import Mean, Row
 from solo_plugins.runs.description import method_name
+from solo_plugins.untrusted.text import markdown
 
 _NOT_RUN = "not run"
 # Columns of numbers: the measured value that each shows, and its decimals. The target's l0 is not
@@ -125,25 +126,28 @@ def best(rows: Sequence[Row], column: str) -> set[int]:
     return {number for number, mean in compared.items() if mean.value >= least}
 
 
-def markdown(
+def table(
     rows: Iterable[Mapping[str, str]], bold: Mapping[str, Collection[int]] | None = None
 ) -> str:
     r"""Write a table in Markdown.
 
     Args:
-        rows: texts by column, the same columns in each.
+        rows: texts by column, the same columns in each; what is no
+            :class:`~solo_plugins.untrusted.text.Markdown` is escaped.
         bold: by column, the numbers of the rows whose text is bold.
 
     Returns:
-        Lines that end in a newline; a bar within a cell is escaped.
+        Lines that end in a newline.
 
     Example:
-        >>> print(markdown([{"a": "1", "b": "x|y"}]), end="")
+        >>> print(table([{"a": "1", "b": "x|<y>"}]), end="")
         | a | b |
-        |-----|------|
-        | 1 | x\|y |
+        |-----|----------------|
+        | 1 | x\|&#60;y&#62; |
     """
-    escaped = pd.DataFrame(rows).replace({r"\|": r"\|", "\n": " "}, regex=True)
+    escaped = pd.DataFrame(
+        [{name: str(markdown(cell)) for name, cell in row.items()} for row in rows]
+    )
     for column, numbers in (bold or {}).items():
         for number in numbers:
             escaped.loc[number, column] = f"**{escaped.loc[number, column]}**"

@@ -6,6 +6,7 @@ __all__ = ["Description", "TargetDescription", "loss_name", "method_name"]
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from omegaconf import DictConfig
 
 from solo_plugins.distributions import (
@@ -16,6 +17,7 @@ from solo_plugins.distributions import (
     sigma_gn,
     sigma_rgn,
 )
+from solo_plugins.untrusted.text import one_line
 
 # What solo-learn's methods call their loss in the logs, where it is not `train_<method>_loss`.
 _LOSSES = {
@@ -63,6 +65,8 @@ _NAMES = {
     "visreg": "VISReg",
     "wmse": "W-MSE",
 }
+# Of a name in a legend, in characters; and of a target's numbers, which float32 still squares.
+_LONGEST, _LARGEST = 80, 1e18
 
 
 class TargetDescription(NamedTuple):
@@ -137,16 +141,18 @@ class Description(NamedTuple):
             The description.
 
         Raises:
-            KeyError, TypeError, ValueError: if the summary or the configuration is damaged.
+            KeyError, TypeError, ValueError, ArithmeticError: if the summary or the configuration is
+                damaged.
         """
         given = summary.get("description")
         if given is None:
             return _from_config(cfg)
         target = given["target"]
         if target is not None:
-            settings = tuple(target["location_settings"])
-            target = TargetDescription(**{**target, "location_settings": settings})
-        return cls(str(given["label"]), str(given["loss"]), target, given["series"])
+            settings = tuple(map(str, target["location_settings"]))
+            target = _checked(TargetDescription(**{**target, "location_settings": settings}))
+        series = None if given["series"] is None else one_line(given["series"], _LONGEST)
+        return cls(one_line(given["label"], _LONGEST), str(given["loss"]), target, series)
 
     def as_json(self) -> dict[str, Any]:
         """Return the description as ``json`` can write it."""
@@ -186,14 +192,29 @@ def method_name(method: str) -> str:
     return _NAMES.get(method, method)
 
 
+def _checked(target: TargetDescription) -> TargetDescription:
+    """Refuse a target that no distribution has."""
+    numbers: dict[str, Any] = {
+        name: float(getattr(target, name)) for name in ("p", "loc", "scale", "l0")
+    }
+    for name, value in numbers.items():
+        if not -_LARGEST < value < _LARGEST or (name in ("p", "scale") and value <= 0):
+            raise ValueError(f"the target's `{name}` is {value!r}")
+    if not 0 <= target.l0 <= 1 or target.scale_rule not in ("sigma_GN", "sigma_RGN"):
+        raise ValueError(f"the target has l0 {target.l0!r} and the rule {target.scale_rule!r:.60}")
+    rectified, calibrated = bool(target.rectified), bool(target.calibrated)
+    return target._replace(**numbers, rectified=rectified, calibrated=calibrated)
+
+
 def _from_config(cfg: DictConfig) -> Description:
     """Describe a run that was written before summaries had a description."""
     if cfg.method != "rectified_lpjepa":
         ours = cfg.method == "lpjepa"
         return Description(
-            cfg.method, "train_rectified_lp_jepa_loss" if ours else loss_name(cfg.method)
+            one_line(cfg.method, _LONGEST),
+            "train_rectified_lp_jepa_loss" if ours else loss_name(cfg.method),
         )
-    kwargs = cfg.method_kwargs
+    kwargs = cfg.get("method_kwargs") or {}
     p, rule = float(kwargs.get("lp_norm_parameter", 1)), kwargs.get("mode_of_sigma", "sigma_GN")
     loc, fraction = kwargs.get("mean_shift_value"), kwargs.get("target_active_fraction")
     if loc is None and fraction is not None:
@@ -203,7 +224,8 @@ def _from_config(cfg: DictConfig) -> Description:
     rectified = str(kwargs.get("target_distribution", "rectified")).startswith("rectified")
     if kwargs.get("unit_rms_target") and rectified:
         loc, scale = scaled_to_unit_rms(loc, scale, p)
-    law = RectifiedGeneralizedGaussian(loc, scale, p)
+    exact = torch.tensor([loc, scale, p], dtype=torch.float64)
+    law = RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2])
     target = TargetDescription(
         p=p,
         loc=loc,
@@ -211,6 +233,6 @@ def _from_config(cfg: DictConfig) -> Description:
         rectified=rectified,
         l0=float(law.active_probability) if rectified else 1.0,
         calibrated=bool(kwargs.get("threshold_rate", 0)),
-        scale_rule=rule,
+        scale_rule=str(rule),
     )
-    return Description.with_target("train_rectified_lp_jepa_loss", target)
+    return Description.with_target("train_rectified_lp_jepa_loss", _checked(target))

@@ -9,6 +9,7 @@ __all__ = [
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,9 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.runs.lock import HeldError, held
+from solo_plugins.untrusted.files import MOST_BYTES, open_regular, reason_of
+from solo_plugins.untrusted.values import check_plain, check_yaml, json_value, without_nan
 
-# Far above any configuration or result: what is larger is none.
-_LARGEST = 16 * 2**20
+# Forty times the largest configuration; YAML is read at some 100 kB a second.
+_LARGEST_YAML = 256 * 2**10
 _PART = ".part"
 
 
@@ -62,12 +65,12 @@ def write_bytes(path: Path, write: Callable[[BinaryIO], None], *, keep: Path | N
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        if keep is not None and path.is_file():
+        if keep is not None and os.path.isfile(path):
             path.replace(keep)
         part.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise RunFileError(path, _text(error), "written") from error
+        raise RunFileError(path, reason_of(error), "written") from error
     finally:
         with suppress(OSError):
             part.unlink()
@@ -82,7 +85,8 @@ def write_text(path: Path, text: str) -> None:
     """
 
     def write(file: BinaryIO) -> None:
-        file.write(text.encode())
+        # a file's name may hold bytes that are no text
+        file.write(text.encode(errors="surrogateescape"))
 
     write_bytes(path, write)
 
@@ -92,9 +96,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
     Args:
         path: the file.
-        content: what ``json`` can write.
+        content: what ``json`` can write; a number that is NaN or infinite, which JSON has not,
+            becomes null.
     """
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(without_nan(dict(content)), indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager
@@ -102,7 +107,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Make a folder whole or not at all, also if the process is killed in between.
 
     Files go into a hidden folder beside it, which takes its name when the block is done. What a
-    killed process has left there is removed first.
+    killed process has left there, or anybody has put there, is removed first; no link is followed.
 
     Args:
         path: the folder, which may exist if it is empty.
@@ -114,14 +119,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
         RunFileError: if the folder holds something, another process is making it, or the disk is
             full or refuses.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     part, lock = (path.with_name(f".{path.name}{end}") for end in (_PART, ".lock"))
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunFileError(path, "it is there already; remove it or name another", "written")
         path.parent.mkdir(parents=True, exist_ok=True)
         with held(lock):
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
             try:
                 part.mkdir()
                 yield part
@@ -130,12 +135,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
                 part.replace(path)
                 _sync(path.parent)
             finally:
-                shutil.rmtree(part, ignore_errors=True)
+                _remove(part)
                 lock.unlink(missing_ok=True)
     except HeldError as error:
         raise RunFileError(path, str(error), "written") from error
     except OSError as error:
-        raise RunFileError(path, _text(error), "written") from error
+        raise RunFileError(path, reason_of(error), "written") from error
 
 
 def clean(folder: Path) -> None:
@@ -149,52 +154,50 @@ def clean(folder: Path) -> None:
             part.unlink()
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
     """Read a text file of a run.
 
     Args:
         path: the file.
+        most: its largest size in bytes.
 
     Returns:
         Its content.
 
     Raises:
-        RunFileError: if it cannot be read or is far too large.
+        RunFileError: if it is no file, cannot be read or is far too large.
     """
     try:
-        size = path.stat().st_size
-        if size > _LARGEST:
-            raise RunFileError(path, f"it has {size} bytes, more than any configuration")
-        return path.read_text()
-    except RunFileError:
-        raise
+        with open_regular(path, most=most) as file:
+            return file.read().decode()
     except (OSError, ValueError) as error:
-        raise RunFileError(path, _text(error)) from error
+        raise RunFileError(path, reason_of(error)) from error
 
 
 def parse_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object of plain values.
 
     Args:
         path: the file.
 
     Returns:
-        Its content.
+        Its content; numbers may be NaN or infinite, as earlier commits wrote them.
 
     Raises:
         RunFileError: if it cannot be read or holds something else.
     """
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise RunFileError(path, _text(error)) from error
+        content = json_value(text)
+    except ValueError as error:
+        raise RunFileError(path, reason_of(error)) from error
     if not isinstance(content, dict):
         raise RunFileError(path, "it holds no settings")
     return content
 
 
-def parse_yaml(path: Path) -> Any:
-    """Read a YAML mapping of plain values.
+def parse_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping of plain values, with OmegaConf's forms of numbers.
 
     Args:
         path: the file.
@@ -203,23 +206,31 @@ def parse_yaml(path: Path) -> Any:
         Its content.
 
     Raises:
-        RunFileError: if it cannot be read or holds something else, or has aliases or references,
-            by which a small file can become an endless one.
+        RunFileError: if it cannot be read or holds something else, or has aliases, tags or
+            references, see :func:`~solo_plugins.untrusted.values.check_yaml`.
     """
-    text = read_text(path)
+    text = read_text(path, _LARGEST_YAML)
     try:
-        if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise RunFileError(path, "it has YAML aliases")
-        if "${" in text:
-            raise RunFileError(path, "it has references, ${...}, which no run writes")
+        check_yaml(text)
         if not isinstance(yaml.compose(text, Loader=yaml.SafeLoader), yaml.MappingNode):
             raise RunFileError(path, "it holds no settings")
-        content = OmegaConf.create(text)
+        # Nothing in it is a reference any more.
+        content: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+        check_plain(content)
     except RunFileError:
         raise
     except (OmegaConfBaseException, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RunFileError(path, _text(error)) from error
+        raise RunFileError(path, reason_of(error)) from error
     return content
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder with all in it, or a file; of a link, the link."""
+    with suppress(OSError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def _sync(path: Path) -> None:
@@ -229,7 +240,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _text(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -193,7 +193,7 @@ def processes(cfg: Mapping[str, Any]) -> int:
     Returns:
         Devices times nodes.
     """
-    devices = cfg.get("devices", 1)
+    devices = cfg.get("devices") or 1
     count = devices if isinstance(devices, int) else len(devices)
     return count * (cfg.get("num_nodes") or 1)
 
@@ -288,9 +288,9 @@ def _interrupt(folder: RunFolder, reason: str) -> None:
 def _given(setting: Any) -> tuple[Path, tuple[str, ...]]:
     """Find the checkpoint that ``resume_from_checkpoint`` means, and lines for the user."""
     path = Path(setting)
-    if path.is_dir() and RunFolder(path).checkpoints():
+    if os.path.isdir(path) and RunFolder(path).checkpoints():
         return _readable(RunFolder(path))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigurationError(
             "Expected `resume_from_checkpoint` to be a checkpoint or a run's folder but got "
             f"{str(setting)!r}."

@@ -3,7 +3,6 @@
 
 __all__ = ["RunFileError", "RunFolder", "RunState", "folder_name"]
 
-import json
 import os
 import re
 import socket
@@ -17,17 +16,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from solo_plugins.runs.files import (
     RunFileError,
     clean,
     parse_json,
     parse_yaml,
-    read_text,
     write_json,
     write_text,
 )
+from solo_plugins.runs.saved import check_saved, inlined
 
 # What was asked for, which can be run again, and what came of it on this machine.
 _ASKED, _RESOLVED = "config.yaml", "resolved.yaml"
@@ -93,6 +91,26 @@ class RunState:
     host: str = field(default_factory=socket.gethostname)
     process: int = field(default_factory=os.getpid)
     job: str = field(default_factory=lambda: _job())
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "RunState":
+        """Take the state that a run has written.
+
+        Args:
+            content: the fields by name.
+
+        Returns:
+            The state.
+
+        Raises:
+            TypeError: if a field is not known, or of another type.
+        """
+        state = cls(**content)
+        plain = cls()
+        for name, value in vars(state).items():
+            if type(value) is not type(getattr(plain, name)):
+                raise TypeError(f"`{name}` is {value!r}")
+        return state
 
     def now(self) -> "RunState":
         """Return the same run as one that this process has taken up."""
@@ -175,7 +193,7 @@ class RunFolder:
     def age(self) -> float:
         """Seconds since a checkpoint, or else the state, was written; infinite without either."""
         paths = (self.last_checkpoint, self.previous_checkpoint, self.path / _STATE)
-        return next((_age(path) for path in paths if path.is_file()), float("inf"))
+        return next((_age(path) for path in paths if os.path.isfile(path)), float("inf"))
 
     def checkpoints(self) -> list[Path]:
         """List checkpoints in the order in which they count: the last, the one before, others.
@@ -184,10 +202,14 @@ class RunFolder:
             Files that exist; of the others the newest stands first.
         """
         first = [
-            path for path in (self.last_checkpoint, self.previous_checkpoint) if path.is_file()
+            path
+            for path in (self.last_checkpoint, self.previous_checkpoint)
+            if os.path.isfile(path)
         ]
         others = [
-            path for path in self.path.glob(_CHECKPOINTS) if path.is_file() and path not in first
+            path
+            for path in self.path.glob(_CHECKPOINTS)
+            if os.path.isfile(path) and path not in first
         ]
         return first + sorted(others, key=_age)
 
@@ -209,23 +231,31 @@ class RunFolder:
     @property
     def config_path(self) -> Path | None:
         """The run's configuration, also that of solo-learn or the reference; None without one."""
-        paths = (self.path / name for name in (_RESOLVED, _ASKED, _FOREIGN_CONFIG))
-        return next((path for path in paths if path.is_file()), None)
+        paths = [self.path / name for name in (_RESOLVED, _ASKED, _FOREIGN_CONFIG)]
+        there = [path for path in paths if os.path.isfile(path)]
+        # what is there and is no file is named when it is read
+        return next(iter([*there, *filter(os.path.lexists, paths)]), None)
 
     def read_config(self) -> DictConfig:
-        """Read the run's resolved configuration.
+        """Read the run's resolved configuration; nothing in it is resolved, run or looked up.
 
         Returns:
             The configuration, without settings that nothing reads any more.
 
         Raises:
-            RunFileError: if there is none or it cannot be read.
+            RunFileError: if there is none or it cannot be read, or it is none that a run writes,
+                see :func:`~solo_plugins.runs.saved.check_saved`.
         """
         path = self.config_path
         if path is None:
             raise RunFileError(self.path / _ASKED, "there is no such file")
-        cfg = parse_yaml(path) if path.suffix == ".yaml" else _parse_foreign(path)
-        cfg.pop("defaults", None)  # hydra's, in what was asked for
+        content = parse_yaml(path) if path.suffix == ".yaml" else inlined(parse_json(path))
+        content.pop("defaults", None)  # hydra's, in what was asked for
+        try:
+            check_saved(content)
+        except ValueError as error:
+            raise RunFileError(path, str(error)) from error
+        cfg = OmegaConf.create(content)
         kwargs = cfg.get("method_kwargs")
         for name, off in _RETIRED.items():
             if isinstance(kwargs, DictConfig) and kwargs.get(name) == off:
@@ -251,11 +281,11 @@ class RunFolder:
             seen from the summary what has become of the run; None if nothing is known.
         """
         with suppress(RunFileError, TypeError):
-            return RunState(**parse_json(self.path / _STATE))
+            return RunState.from_json(parse_json(self.path / _STATE))
         try:
             summary, cfg = self.read_summary(), self.read_config()
             epochs, steps = int(summary["epochs"]), int(summary.get("steps", 0))
-        except (RunFileError, KeyError, TypeError, ValueError):
+        except (RunFileError, KeyError, TypeError, ValueError, OverflowError):
             return None
         last, most = cfg.get("max_epochs"), cfg.get("max_steps") or -1
         done = last is None or epochs >= last or 0 < most <= steps
@@ -295,8 +325,8 @@ class RunFolder:
 
     @property
     def has_summary(self) -> bool:
-        """Whether there is a summary, readable or not."""
-        return (self.path / _SUMMARY).is_file()
+        """Whether there is a summary, readable or not, or something else of its name."""
+        return os.path.lexists(self.path / _SUMMARY)
 
     def read_summary(self) -> dict[str, Any]:
         """Read the run's summary.
@@ -329,10 +359,10 @@ class RunFolder:
 
         Earlier commits began a file with each part. Today there is one.
         """
-        pattern = re.escape(_OLD_LOG).replace(r"\{\}", r"(\d+)")
+        pattern = re.escape(_OLD_LOG).replace(r"\{\}", r"(\d{1,9})")
         old = [(re.fullmatch(pattern, path.name), path) for path in self.path.glob("*.csv")]
         numbered = sorted((int(found[1]), path) for found, path in old if found)
-        current = [self.log_path] if self.log_path.is_file() else []
+        current = [self.log_path] if os.path.lexists(self.log_path) else []
         return [*(path for _, path in numbered), *current]
 
     # -- results of evaluations
@@ -370,7 +400,7 @@ class RunFolder:
         Raises:
             RunFileError: if it cannot be read.
         """
-        return parse_json(path) if path.is_file() else None
+        return parse_json(path) if os.path.lexists(path) else None
 
     def write_evaluation(self, path: Path, result: Mapping[str, Any]) -> None:
         """Write an evaluation's result.
@@ -408,19 +438,6 @@ def _age(path: Path) -> float:
         return max(0.0, time.time() - path.stat().st_mtime)
     except OSError:
         return float("inf")
-
-
-def _parse_foreign(path: Path) -> DictConfig:
-    try:
-        cfg = OmegaConf.create(json.loads(read_text(path)))
-        OmegaConf.resolve(cfg)
-    except (OmegaConfBaseException, RecursionError, ValueError) as error:
-        if isinstance(error, RunFileError):
-            raise
-        raise RunFileError(path, " ".join(str(error).split())[:200]) from error
-    if not isinstance(cfg, DictConfig):
-        raise RunFileError(path, "it holds no settings")
-    return cfg
 
 
 def _job() -> str:

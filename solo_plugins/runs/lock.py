@@ -6,6 +6,7 @@ __all__ = ["HeldError", "held"]
 import errno
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,10 +46,10 @@ def held(
         None.
 
     Raises:
-        HeldError: if a living process holds the lock.
+        HeldError: if a living process holds the lock, or the lock file is a link or no file.
     """
     with _alone_in_process(path, wait=wait):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = _open(path)
         try:
             locks = _lock(handle, wait=wait)
             if (may_live_elsewhere or not locks) and _beats(handle, interval):
@@ -76,6 +77,21 @@ def _alone_in_process(path: Path, *, wait: bool) -> Iterator[None]:
     finally:
         with _guard:
             _own.discard(own)
+
+
+def _open(path: Path) -> int:
+    """Open the lock file itself: what a link leads to, or a pipe, is left alone."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise HeldError(f"its lock, {path.name}, is a link or no file.") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise HeldError(f"its lock, {path.name}, is no file.")
+    return handle
 
 
 def _lock(handle: int, *, wait: bool) -> bool:

@@ -15,11 +15,12 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from solo_plugins.runs.files import RunFileError, write_text
+from solo_plugins.runs.files import RunFileError, read_text, write_text
 from solo_plugins.runs.folder import RunFolder
 
 _Row = dict[str, Any]
 _MOST_PENDING, _MOST_SECONDS = 100, 10.0
+_MOST_BYTES = 256 * 2**20
 
 
 class MetricsLog(Logger):
@@ -92,7 +93,7 @@ class MetricsLog(Logger):
             return
         new = {name for row in self._pending for name in row} - set(self._columns)
         if new:
-            rows = _read(self.path) if self.path.is_file() else []
+            rows = _read(self.path) if os.path.lexists(self.path) else []
             self._columns = sorted({*self._columns, *new})
             write_text(self.path, self._text([*rows, *self._pending], header=True))
         else:
@@ -158,10 +159,14 @@ def _step(row: _Row) -> int:
 
 def _read(path: Path) -> list[_Row]:
     """Read the rows that were written whole: a kill may have cut the last."""
-    try:
-        text = path.read_text()
-    except (OSError, ValueError) as error:
-        raise RunFileError(path, str(error)) from error
+    text = read_text(path, _MOST_BYTES)
     whole = text[: text.rfind("\n") + 1]
-    rows = csv.DictReader(io.StringIO(whole, newline=""))
-    return [row for row in rows if (row.get("step") or "").replace(".", "").isdigit()]
+    try:
+        rows = list(csv.DictReader(io.StringIO(whole, newline="")))
+    except csv.Error as error:
+        raise RunFileError(path, str(error)) from error
+    return [row for row in rows if _is_step(row.get("step"))]
+
+
+def _is_step(value: object) -> bool:
+    return isinstance(value, str) and value.replace(".", "", 1).isdecimal() and len(value) < 20

@@ -7,6 +7,7 @@ Three writers are known: this plugin, solo-learn's main branch and the reference
 __all__ = ["Pretrained", "find_pretrained"]
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.runs.folder import RunFolder
 
 _KEY = "pretrained_feature_extractor"
+_SHOWN = 20
+# What backbones start from, which the checkpoint takes the place of: nothing is downloaded, and no
+# other file is read.
+_INITIAL_WEIGHTS = ("pretrained", "weights", "checkpoint_path", "cache_dir")
 
 
 class Pretrained(NamedTuple):
@@ -23,7 +28,8 @@ class Pretrained(NamedTuple):
 
     Args:
         checkpoint: the file.
-        cfg: the run's resolved configuration, or None if none lies beside the checkpoint.
+        cfg: the run's resolved configuration, or None if none lies beside the checkpoint; without
+            the weights that its backbone started from, which the checkpoint's have replaced.
         source: where `cfg` was read, or None.
     """
 
@@ -41,7 +47,8 @@ def find_pretrained(path: Any, *, key: str = _KEY) -> Pretrained:
     """Find the checkpoint that a path means, and its configuration.
 
     Args:
-        path: a checkpoint or a run's folder, whose last checkpoint counts, or else the newest.
+        path: a checkpoint or a run's folder, whose last checkpoint counts, or else the newest. Of a
+            link to a checkpoint the configuration lies beside the link, or else beside the file.
         key: the setting that names it, for errors.
 
     Returns:
@@ -54,6 +61,9 @@ def find_pretrained(path: Any, *, key: str = _KEY) -> Pretrained:
     checkpoint = _checkpoint(path, key)
     folder = RunFolder(checkpoint.parent)
     if folder.config_path is None:
+        checkpoint = Path(os.path.realpath(checkpoint))
+        folder = RunFolder(checkpoint.parent)
+    if folder.config_path is None:
         return Pretrained(checkpoint, None, None)
     return Pretrained(checkpoint, _read(folder), folder.config_path)
 
@@ -61,10 +71,11 @@ def find_pretrained(path: Any, *, key: str = _KEY) -> Pretrained:
 def _checkpoint(path: Any, key: str) -> Path:
     if path is None or str(path) == "None":  # written so in solo-learn's own YAMLs
         raise ConfigurationError(f"Expected `{key}` to be a checkpoint or a run's folder.")
-    found = Path(path)
-    if found.is_file():
-        return found.resolve()
-    if not found.is_dir():
+    # A link stays one: the configuration lies beside it.
+    found = Path(os.path.abspath(path))
+    if os.path.isfile(found):
+        return found
+    if not os.path.isdir(found):
         near = difflib.get_close_matches(str(found), map(str, found.parent.glob("*")), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(
@@ -73,12 +84,20 @@ def _checkpoint(path: Any, key: str) -> Path:
         )
     checkpoint = RunFolder(found).find_checkpoint()
     if checkpoint is None:
-        held = ", ".join(sorted(file.name for file in found.iterdir())) or "nothing"
         raise ConfigurationError(
             f"Expected `{key}` to be a run's folder with a checkpoint but {str(path)!r} holds "
-            f"{held}."
+            f"{_listed(found)}."
         )
-    return checkpoint.resolve()
+    return checkpoint
+
+
+def _listed(folder: Path) -> str:
+    names = sorted(os.listdir(folder))
+    shown = [
+        name if os.path.isfile(folder / name) else f"{name} (no file)" for name in names[:_SHOWN]
+    ]
+    more = len(names) - _SHOWN
+    return ", ".join([*shown, f"{more} more"] if more > 0 else shown) or "nothing"
 
 
 def _read(folder: RunFolder) -> DictConfig:
@@ -93,4 +112,6 @@ def _read(folder: RunFolder) -> DictConfig:
             f"Expected {str(folder.config_path)!r} to be the configuration of a pretraining run "
             f"but it has no `{missing[0]}`."
         )
+    for name in _INITIAL_WEIGHTS:
+        (cfg.backbone.get("kwargs") or {}).pop(name, None)
     return cfg

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +17,14 @@ from typing import Any, NamedTuple
 from solo_plugins.runs.files import RunFileError, parse_json, write_json, write_text
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.lock import HeldError, held
+from solo_plugins.untrusted.text import code, markdown
 
 _COLUMNS = (
     "dataset", "shots", "draw", "features", "metric", "accuracy", "top1", "per_class", "c",
     "chosen_by", "iterations", "train_images", "validation_images", "test_images", "commit",
 )  # fmt: skip
+
+_LONGEST = 1000
 
 
 class Cell(NamedTuple):
@@ -86,17 +90,17 @@ class TransferTable:
         self.path = path
         self.identity: Mapping[str, Any] = {}
         self._cells: dict[tuple[str, str, int | None], Cell] = {}
-        if not path.is_file():
+        if not os.path.lexists(path):
             return
         content = parse_json(path)
         try:
             self.identity = dict(content["identity"])
-            cells = [Cell(**entry) for entry in content["cells"]]
+            cells = [_checked(Cell(**entry)) for entry in content["cells"]]
             for cell in cells:
                 self._cells[(*cell.place, cell.draw)] = cell
             self.summaries()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RunFileError(path, f"it is no table of transfer: {error!r}") from error
+            raise RunFileError(path, f"it is no table of transfer: {error!r:.150}") from error
 
     @classmethod
     def of(cls, folder: RunFolder, identity: Mapping[str, Any]) -> "TransferTable":
@@ -180,9 +184,9 @@ class TransferTable:
             if not row.draws:
                 cells = [row.reason, ""]
             texts = (row.dataset, row.shots, row.metric, str(row.draws), *cells)
-            lines.append(f"| {' | '.join(text.replace('|', '/') for text in texts)} |")
+            lines.append(f"| {' | '.join(map(markdown, texts))} |")
         return (
-            f"# Transfer of `{self.identity.get('checkpoint', '')}`\n\n"
+            f"# Transfer of {code(self.identity.get('checkpoint', ''))}\n\n"
             "Logistic regression on frozen features: percent of the test images, mean ± sample\n"
             "standard deviation over draws of the training images. How: `docs/using.md`.\n\n"
             + "\n".join(lines)
@@ -201,6 +205,21 @@ class TransferTable:
                 own = {"dataset": cell.dataset, "shots": cell.shots, "draw": cell.draw}
                 rows.writerow({**own, "features": features, **cell.facts, **result})
         return file.getvalue()
+
+
+def _checked(cell: Cell) -> Cell:
+    """Refuse a cell that is none, whoever wrote it."""
+    texts = (cell.dataset, cell.shots, cell.reason)
+    if not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
+        raise TypeError("a data set, a number of images or a reason is no text")
+    if not isinstance(cell.draw, int | None):
+        raise TypeError(f"the draw {cell.draw!r} is no number")
+    for result in cell.results.values():
+        if not 0 <= float(result["accuracy"]) <= 100:
+            raise ValueError(f"{result['accuracy']!r} is no percentage")
+    if cell.results:
+        _ = str(cell.facts["metric"])
+    return cell
 
 
 def _size(shots: str) -> tuple[int, float]:

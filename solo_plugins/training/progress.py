@@ -132,7 +132,9 @@ class Bar(TQDMProgressBar):
         if now - self._looked >= _LOOK:
             self._looked = now
             parts = _parts(trainer.callback_metrics, self.shown, "", validated=False)
-            self._items = dict(part.split(" ", 1) for part in parts)
+            self._items = {}
+            for name, _, value in (part.partition(" ") for part in parts):
+                self._items[name] = value
         return self._items
 
 

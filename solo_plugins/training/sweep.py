@@ -32,6 +32,7 @@ from typing_extensions import override
 from solo_plugins.errors import ConfigurationError, NonFiniteLossError, os_error_line
 from solo_plugins.runs.files import RunFileError, parse_json, write_json
 from solo_plugins.training.trainer import say
+from solo_plugins.untrusted.text import printable
 
 _OUTCOME = "outcome.json"
 
@@ -135,11 +136,11 @@ def one_line_errors() -> Iterator[None]:
     except (ConfigurationError, NonFiniteLossError) as error:
         if sweeping():
             raise
-        raise SystemExit(f"error: {error}") from error
+        raise SystemExit(printable(f"error: {error}")) from error
     except OSError as error:  # a disk that is full, or a file that is not there any more
         if sweeping():
             raise
-        raise SystemExit(f"error: {os_error_line(error)}") from error
+        raise SystemExit(printable(f"error: {os_error_line(error)}")) from error
 
 
 def check_processes(num_processes: int) -> None:
@@ -187,7 +188,7 @@ def _num_values(override: Override) -> int:
 def _line(error: Any) -> str | None:
     if error is None:
         return None
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     known = isinstance(error, ConfigurationError | NonFiniteLossError)
     return text if known else f"{type(error).__name__}: {text}"
 

@@ -42,6 +42,7 @@ from solo_plugins.training.progress import Shown, progress_callbacks
 from solo_plugins.training.signals import Interrupted, Signals, requeue
 from solo_plugins.training.strategy import DataParallel
 from solo_plugins.training.umap import AutoUMAP
+from solo_plugins.untrusted.text import printable
 
 # What a line for each epoch of a classifier, and of pretraining, tells.
 _LINEAR = Shown("train_loss", {"top 1": "val_acc1", "top 5": "val_acc5"})
@@ -254,9 +255,9 @@ def say(line: str) -> None:
     """Print a line, once however many processes there are.
 
     Args:
-        line: what to print.
+        line: what to print; what a terminal would obey is shown as an escape.
     """
-    print(line, flush=True)
+    print(printable(line), flush=True)
 
 
 def _settings(

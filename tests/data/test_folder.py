@@ -165,6 +165,19 @@ def test_several_damaged_files_are_counted(folder: Path) -> None:
         scan_folder(folder, labelled=True)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop", "dangling"])
+def test_what_is_no_file_is_refused_or_left_to_the_reader(
+    kind: str, folder: Path, put_instead: Callable
+) -> None:
+    path = next(folder.rglob("*.png"))
+    put_instead(kind, path)
+    with pytest.raises(
+        ConfigurationError, match=rf"{path.name}'(: | cannot be read as an image: it is)"
+    ):
+        scan_folder(folder, labelled=True)
+    assert str(path) in scan_folder(folder, labelled=True, damaged=True).paths
+
+
 def test_a_slow_disk_is_read_in_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import solo_plugins.data.folder as module
 

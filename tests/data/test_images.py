@@ -2,7 +2,9 @@
 """Image files of every mode, and damaged ones, by PIL and by DALI."""
 
 import pickle
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +155,45 @@ def test_a_file_that_cannot_be_decoded_is_named_in_one_line(
     with pytest.raises(UnreadableImageError, match=rf"{suffix}' cannot be .*{text}") as caught:
         read_image(path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def _png_of(width: int, height: int) -> bytes:
+    """Write the beginning of an image of one colour, which PNG packs a thousand times."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    rows = chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    return b"\x89PNG\r\n\x1a\n" + head + rows + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [((60_000, 60_000), "decompression bomb"), ((12_000, 12_000), "has 12000 x 12000 pixels")],
+    ids=str,
+)
+def test_an_image_that_would_fill_the_memory_is_named(
+    size: tuple[int, int], text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(_png_of(*size))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PIL's own, from two thirds of the limit on
+        for read in (read_image, image_size):
+            with pytest.raises(UnreadableImageError, match=rf"image\.png' cannot be .*{text}"):
+                read(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "dangling", "device", "terabyte"])
+@pytest.mark.parametrize("read", [read_image, image_size, lambda path: PreloadedFiles([path])])
+def test_what_is_no_image_file_is_named_without_a_wait(
+    read: Callable, kind: str, put_instead: Callable, tmp_path: Path
+) -> None:
+    put_instead(kind, tmp_path / "image.png")
+    with pytest.raises(UnreadableImageError, match=r"image\.png' cannot be read as an image: ."):
+        read(tmp_path / "image.png")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF", "GIF"])

@@ -92,6 +92,12 @@ def knn_content(acc1: float, l0: float, projector: float | None = None) -> dict[
     return {"results": results, "outputs": outputs, "commit": None}
 
 
+@pytest.fixture(scope="module")
+def run_in() -> Callable[..., Path]:
+    """Return :func:`write_run`."""
+    return write_run
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Path]:
     """Return :func:`write_run` for folders below ``runs``."""

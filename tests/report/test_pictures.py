@@ -252,7 +252,7 @@ def test_curves_have_their_target_dashed(run: Callable, draw: Draw) -> None:
 
 # More than a panel shows legibly, one that matplotlib leaves out of legends, one that it takes for
 # a formula, and one that is wider than a page.
-NAMES = ("_own", "cost in $x$ and $y$", "long " * 40, *(f"method-{i}" for i in range(6)))
+NAMES = ("_own", "cost in $x$ and $y$", "long " * 15, *(f"method-{i}" for i in range(6)))
 
 
 @pytest.fixture

@@ -13,7 +13,13 @@ import torch
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.runs.checkpoints import DurableCheckpointIO, load_checkpoint
-from solo_plugins.runs.files import RunFileError, parse_yaml, whole_folder, write_text
+from solo_plugins.runs.files import (
+    RunFileError,
+    parse_yaml,
+    whole_folder,
+    write_json,
+    write_text,
+)
 from solo_plugins.runs.folder import RunFolder
 
 
@@ -163,6 +169,48 @@ def test_a_folder_is_made_whole(tmp_path: Path) -> None:
     (tmp_path / ".new.part" / "left.txt").write_text("by a killed process")
     _made(tmp_path)
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["new", "new/a.txt"]
+
+
+@pytest.mark.parametrize("name", [".new.part", "new"])
+def test_a_link_in_a_folders_place_is_not_written_through(name: str, tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    inside.mkdir()
+    if name == ".new.part":
+        (outside / "kept.txt").write_text("kept")
+    (inside / name).symlink_to(outside)
+    if name == "new":  # a user's own link to an empty folder: that is the folder
+        outside.rmdir()
+        outside.mkdir()
+    _made(inside)
+    left = sorted(path.name for path in outside.iterdir())
+    assert left == (["kept.txt"] if name == ".new.part" else ["a.txt"])
+    assert (inside / "new" / "a.txt").read_text() == "a"
+
+
+@pytest.mark.parametrize("write", [write_text, lambda path, text: write_json(path, {"a": text})])
+def test_a_file_takes_the_place_of_a_link(write: Callable, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("kept")
+    (tmp_path / "file").symlink_to("outside")
+    write(tmp_path / "file", "new")
+    assert (tmp_path / "outside").read_text() == "kept"
+    assert not (tmp_path / "file").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder"])
+def test_a_lock_that_is_no_file_is_left_alone(
+    kind: str, put_instead: Callable, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("kept")
+    os.utime(outside, (1, 1))
+    if kind == "link":
+        (tmp_path / ".new.lock").symlink_to(outside)
+    else:
+        put_instead(kind, tmp_path / ".new.lock")
+    with pytest.raises(RunFileError, match=r"new' cannot be written: its lock, \.new\.lock, is"):
+        _made(tmp_path)
+    assert outside.stat().st_mtime == 1
 
 
 def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 """A run's folder: what is written is read again, whole or not at all, and damage is named."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def test_a_result_has_a_file_of_its_own(arguments: tuple, name: str, folder: Run
     assert folder.evaluations() == [path]
 
 
-@pytest.mark.parametrize("content", [{"acc1": float("nan")}, {"new": 1}])
+@pytest.mark.parametrize("content", [{"acc1": 0.5}, {"new": 1}])
 def test_a_file_is_replaced_as_a_whole(content: dict, folder: RunFolder) -> None:
     folder.write_summary({"old": 1})
     with pytest.raises(TypeError, match="not JSON serializable"):
@@ -62,6 +63,19 @@ def test_a_file_is_replaced_as_a_whole(content: dict, folder: RunFolder) -> None
     folder.write_summary(content)
     assert json.dumps(folder.read_summary()) == json.dumps(content)
     assert [path.name for path in folder.path.iterdir()] == ["summary.json"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_json_has_no_number_for_is_null_and_read_from_old_files(
+    value: float, folder: RunFolder
+) -> None:
+    folder.write_summary({"acc1": value, "more": [{"l0": value}, 1.5]})
+    path = folder.path / "summary.json"
+    wanted = {"acc1": None, "more": [{"l0": None}, 1.5]}
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == wanted
+    assert folder.read_summary() == wanted
+    path.write_text(json.dumps({"acc1": value}))
+    assert str(folder.read_summary()["acc1"]) == str(value)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Criterion(nn.Module):
         super().__init__()
         self.settings = settings
         target = settings.target()
-        self.target_l0 = float(target.active_probability)
+        self.target_l0 = settings.active_fraction
         self._active_fraction = self.target_l0
         self.rdm_reg = RDMReg(
             target,

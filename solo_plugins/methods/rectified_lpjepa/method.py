@@ -84,7 +84,7 @@ class RectifiedLpJEPA(JointEmbedding):
         settings, target = self.settings, self.settings.target()
         return (
             f"Target: p={settings.lp_norm_parameter:g}, mu={settings.mu:.4g}, "
-            f"sigma={settings.sigma:.4g}: {100 * float(target.active_probability):.3g} % active "
+            f"sigma={settings.sigma:.4g}: {_percent(settings.active_fraction)} % active "
             f"outputs, mean {float(target.mean):.4g}, variance {float(target.variance):.4g}"
         )
 
@@ -146,3 +146,9 @@ def _check_directions(settings: RectifiedLpJEPASettings, cfg: DictConfig) -> Non
             f"directions, {needed} at this batch size and `proj_output_dim`, but got "
             f"{settings.num_projections}."
         )
+
+
+def _percent(fraction: float) -> str:
+    """Write a fraction in percent, with as many digits as tell it from 1."""
+    percent = f"{100 * fraction:.3g}"
+    return f"{100 * fraction:.14g}" if percent == "100" and fraction < 1 else percent

@@ -6,8 +6,9 @@ __all__ = ["RectifiedLpJEPASettings"]
 import math
 import warnings
 from collections.abc import Callable
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 from typing_extensions import Self, override
@@ -32,7 +33,12 @@ _TARGETS: dict[str, Callable[[float, float, float], Target]] = {
     "rectified_lp_distribution": RectifiedGeneralizedGaussian,
     "lp_distribution": GeneralizedGaussian,
 }
+_Result = TypeVar("_Result")
 _SIGMAS = {"sigma_GN": mu_gn, "sigma_RGN": mu_rgn}
+# Fewer active outputs of a sample than these are none for a training.
+_FEW = 0.01
+# Of the target's location and scale, whose squares float32 holds, and of the scale alone.
+_LARGEST, _SMALLEST = 1e18, 2.0**-126
 # The relative difference that is allowed between `target_active_fraction` and the active fraction
 # that `mean_shift_value` gives: values that were rounded to three digits agree.
 _TOLERANCE = 0.01
@@ -89,7 +95,7 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
 
     target_distribution: Annotated[str, Choices(lambda: _TARGETS)] = "rectified_lp_distribution"
     lp_norm_parameter: Annotated[float, Field(gt=0, le=1000), Rule("positive")] = 1.0
-    mean_shift_value: Annotated[float, Field(ge=-1000, le=1000), Rule("finite")] | None = None
+    mean_shift_value: Annotated[float, Rule("finite")] | None = None
     target_active_fraction: Annotated[float, Field(gt=0, lt=1), Rule(_BETWEEN)] | None = None
     mode_of_sigma: Annotated[str, Choices(lambda: _SIGMAS)] = "sigma_GN"
     num_projections: Width = 8192
@@ -106,8 +112,17 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
     @model_validator(mode="after")
     def _settle(self) -> Self:
         self._check_hadamard()
+        self._possible("lp_norm_parameter", lambda: sigma_gn(float(self.lp_norm_parameter)))
         self._settle_mean_shift()
+        self._check_scale()
         self._check_control()
+        if self.rectified and self.active_fraction * self.proj_output_dim < _FEW:
+            warnings.warn(
+                f"`method_kwargs.mean_shift_value` is {self.mean_shift_value:g}: the target has "
+                f"{100 * self.active_fraction:.1g} % active outputs, fewer than one in a hundred "
+                "images. The outputs will all be zero.",
+                stacklevel=2,
+            )
         if self.rectified and self.projector_type == "mlp":
             warnings.warn(
                 "`method_kwargs.projector_type` is 'mlp', which has negative outputs, but "
@@ -126,6 +141,17 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
     def mu(self) -> float:
         """The target's location, in the unit of the outputs."""
         return self._scaled(float(self.mean_shift_value or 0.0))[0]
+
+    @property
+    def active_fraction(self) -> float:
+        """The target active fraction, in float64: 1e-8 and 1 - 1e-8 are neither 0 nor 1."""
+        if not self.rectified:
+            return 1.0
+        loc, scale = self._scaled(float(self.mean_shift_value or 0.0))
+        values = (loc, scale, float(self.lp_norm_parameter))
+        exact = torch.tensor(values, dtype=torch.float64)
+        law = RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2])
+        return float(law.active_probability)
 
     @property
     def rectified(self) -> bool:
@@ -164,7 +190,7 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
     def _floor(self) -> int:
         if not self.row_floor:
             return 0
-        fraction = float(self.target().active_probability)
+        fraction = self.active_fraction
         # A rounding error above a whole number does not count.
         floor = math.ceil(self.row_floor * fraction * self.proj_output_dim - 1e-4)
         return min(floor, self.proj_output_dim - 1)
@@ -189,16 +215,40 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
                 f"outputs at zero, but got {target!r} with {self.target_distribution!r}."
             )
         if given is None:
-            mean_shift = _SIGMAS[self.mode_of_sigma](target, float(self.lp_norm_parameter))
+            p, solve = float(self.lp_norm_parameter), _SIGMAS[self.mode_of_sigma]
+            mean_shift = self._possible("target_active_fraction", lambda: solve(target, p))
             object.__setattr__(self, "mean_shift_value", mean_shift)
             return
-        fraction = float(self.target().active_probability)
+        self._check_scale()
+        fraction = self.active_fraction
         if abs(fraction - target) > _TOLERANCE * min(target, 1 - target):
             raise ConfigurationError(
                 "Expected `method_kwargs.mean_shift_value` and `target_active_fraction` to agree, "
-                f"but {given!r} gives an active fraction of {fraction:.4f}, not {target!r}; set "
+                f"but {given!r} gives an active fraction of {fraction:.10g}, not {target!r}; set "
                 "one of the two: `++method_kwargs.mean_shift_value=null` removes a YAML's."
             )
+
+    def _check_scale(self) -> None:
+        """Refuse a target whose scale or location is no number of float32."""
+        shift = float(self.mean_shift_value or 0.0)
+        key = "mean_shift_value"
+        beside = f" with `unit_rms_target: {self.unit_rms_target}`" if self.unit_rms_target else ""
+        loc, scale = self._possible(key, lambda: self._scaled(shift), beside)
+        if not (abs(loc) < _LARGEST and _SMALLEST < scale < _LARGEST):
+            raise ConfigurationError(
+                f"Expected `method_kwargs.{key}` to give a target that float32 holds{beside} but "
+                f"got {self.mean_shift_value!r}, a location of {loc:g} and a scale of {scale:g}."
+            )
+
+    def _possible(self, name: str, compute: Callable[[], _Result], beside: str = "") -> _Result:
+        """Compute what follows from a setting, and name the setting if nothing does."""
+        try:
+            return compute()
+        except (ValueError, ArithmeticError) as error:
+            raise ConfigurationError(
+                f"Expected `method_kwargs.{name}` to be possible{beside} but got "
+                f"{getattr(self, name)!r}: {error}"
+            ) from error
 
     def _check_hadamard(self) -> None:
         if self.projection_vectors_type == "hadamard" and self.proj_output_dim < 2:
@@ -224,4 +274,10 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
                 raise ConfigurationError(
                     f"Expected `method_kwargs.{name}` to be off with `projector_type: mlp`, which "
                     f"has no ReLU, but got {value!r}."
+                )
+            if not 0 < self.active_fraction < 1:
+                raise ConfigurationError(
+                    f"Expected `method_kwargs.mean_shift_value` to give an active fraction between "
+                    f"0 and 1 with `{name}: {value!r}` but got {self.mean_shift_value!r}, which "
+                    f"gives {self.active_fraction:g}."
                 )

@@ -84,6 +84,8 @@ def _draw(panel: Axes, run: RunRecord, look: Look) -> None:
     law = RectifiedGeneralizedGaussian(target.loc, target.scale, target.p)
     panel.plot(x.numpy(), law.log_prob(x).exp().numpy(), **_TARGET)
     panel.set(yscale="log", ylim=(density[density > 0].min() / 2, None))
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.minorticks_off()
     panel.minorticks_off()
     panel.text(
         0.97, 0.95, f"zeros {100 * (1 - active):.1f} %\ntarget {100 * (1 - target.l0):.1f} %",

@@ -54,7 +54,7 @@ def test_the_default_of_mu_is_written_out() -> None:
         (
             {"target_active_fraction": 0.05, "mean_shift_value": 0.0},
             r"`method_kwargs.mean_shift_value` and `target_active_fraction` to agree, but 0.0 "
-            r"gives an active fraction of 0.5000, not 0.05; .*mean_shift_value=null",
+            r"gives an active fraction of 0.5, not 0.05; .*mean_shift_value=null",
         ),
         ({"target_active_fraction": 5}, r"`method_kwargs.target_active_fraction` .* but got 5"),
         ({"target_active_fraction": 1.0}, r"target_active_fraction` .* neither included, .* 1.0"),

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Checks of tensors at the door of the maths, which would fail, or not fail, somewhere inside."""
+
+__all__ = ["check_real", "check_samples"]
+
+from torch import Tensor
+
+
+def check_real(name: str, tensor: Tensor) -> None:
+    """Refuse complex numbers.
+
+    Args:
+        name: the argument's name.
+        tensor: of any shape.
+
+    Raises:
+        TypeError: if it is complex.
+
+    Example:
+        >>> import torch
+        >>> check_real("z", torch.zeros(2, dtype=torch.complex64))
+        Traceback (most recent call last):
+        TypeError: Expected `z` to be real but got torch.complex64.
+    """
+    if tensor.is_complex():
+        raise TypeError(f"Expected `{name}` to be real but got {tensor.dtype}.")
+
+
+def check_samples(
+    name: str, tensor: Tensor, *, dim: int | None = None, empty: bool = False
+) -> None:
+    """Refuse what is no table of numbers (N, D).
+
+    Args:
+        name: the argument's name.
+        tensor: what was given.
+        dim: D, or None for any.
+        empty: whether N may be 0.
+
+    Raises:
+        TypeError: if it is complex.
+        ValueError: if it is of another shape, D is 0, or N is and may not be.
+
+    Example:
+        >>> import torch
+        >>> check_samples("z", torch.zeros(3))
+        Traceback (most recent call last):
+        ValueError: Expected `z` to be of shape (N, D) but got (3,).
+    """
+    check_real(name, tensor)
+    if tensor.ndim != 2 or tensor.size(1) != (tensor.size(1) if dim is None else dim):
+        columns = "D" if dim is None else str(dim)
+        raise ValueError(
+            f"Expected `{name}` to be of shape (N, {columns}) but got {tuple(tensor.shape)}."
+        )
+    if tensor.size(1) == 0 or (tensor.size(0) == 0 and not empty):
+        raise ValueError(f"Expected `{name}` to hold numbers but got shape {tuple(tensor.shape)}.")
