@@ -175,18 +175,20 @@ def test_pareto_shows_zeros_against_accuracy(runs: Path, draw: Draw) -> None:
     np.testing.assert_allclose(lines["VICReg"], [[0.0, 88.0]])
 
 
+# Points of one mu that are apart have a label each, those at one place have one together.
+@pytest.mark.parametrize(("apart", "labels"), [(0.01, 3), (0.12, 6)])
 @pytest.mark.parametrize("size", WIDTHS)
 def test_labels_of_near_points_hide_neither_each_other_nor_points(
-    size: str, run: Callable, draw: Draw
+    size: str, apart: float, labels: int, run: Callable, draw: Draw
 ) -> None:
     for p in (1.0, 2.0):
         for mu, l0 in ((-1.0, 0.15), (-0.5, 0.2), (0.0, 0.45)):
-            values = {"val_l0_sparsity_metric": l0 + 0.01 * p, "val_acc1": 80 + mu + 0.02 * p}
+            values = {"val_l0_sparsity_metric": l0 + apart * p, "val_acc1": 80 + mu + 0.02 * p}
             run(f"run{p}{mu}", p=p, mu=mu, summary=values)
     figure = _alone(draw(pareto, _rows(run("other", "vicreg").parent), size))
     (panel,) = figure.axes
     boxes = [text.get_window_extent() for text in panel.texts]
-    assert len(boxes) == 6
+    assert len(boxes) == labels
     assert all(box.count_overlaps(boxes) == 1 for box in boxes)  # itself
     points = np.concatenate([line.get_xydata() for line in panel.lines])
     assert not any(box.count_contains(panel.transData.transform(points)) for box in boxes)
