@@ -25,6 +25,7 @@ from solo_plugins.report.figures.common import (
 from solo_plugins.report.measures import most_measured
 from solo_plugins.report.rows import Row
 
+_NEAR = 0.06  # of a panel's width: what is nearer is one place
 # Where a point's label may stand, in font sizes from the point; the first are tried first.
 _SIDES = [(far * x, far * y) for far in (0.7, 2) for x in (1, -1, 0) for y in (1, -1, 0) if x or y]
 
@@ -101,33 +102,41 @@ def _entries(shown: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, Any]:
 
 
 def _label_points(panel: Axes, shown: pd.DataFrame, looks: Mapping[str, Look]) -> None:
-    """Write mu beside the points of a line, where it covers the fewest points and other labels."""
+    """Write mu beside the points of lines, where it covers the fewest points and other labels."""
     places = panel.transData.transform(shown[["zeros", "value"]].to_numpy())
     font = panel.figure.dpi * 8 / 72
     taken = [Bbox.from_extents(*place, *place).padded(font / 2) for place in places]
-    halo = [withStroke(linewidth=2, foreground="white")]
     lines = shown[shown.groupby("series")["mu"].transform("nunique") > 1]
-    for point in lines.itertuples():
-        style: dict[str, Any] = {
-            "color": looks[point.series].color,
-            "fontsize": 7,
-            "path_effects": halo,
-        }
-        text = panel.annotate(
-            typeset(f"μ={point.mu:.3g}"), (point.zeros, point.value), (0, 0), zorder=5,
-            textcoords="offset fontsize", annotation_clip=False, **style,
-        )  # fmt: skip
-        # a label belongs to its point: the panel's size does not depend on it
-        text.set_in_layout(False)
+    near = _NEAR * np.ptp(panel.get_xlim())
+    for mu, same in lines.groupby(lines["mu"].map("{:.3g}".format)):
+        same = same.sort_values("zeros")
+        # of lines that have their points at one place, the highest stands for all
+        for _, part in same.groupby((same["zeros"].diff() > near).cumsum()):
+            point = part.loc[part["value"].idxmax()]
+            color = looks[point["series"]].color if len(part) == 1 else "0.25"
+            place = (point["zeros"], point["value"])
+            taken.append(_label(panel, typeset(f"μ={mu}"), place, color, taken))
 
-        def covered(side: tuple[float, float], text: Any = text) -> int:
-            ha, va = (int(np.sign(offset)) for offset in side)
-            text.set(ha=("center", "left", "right")[ha], va=("center", "bottom", "top")[va])
-            text.set_position(side)
-            box = text.get_window_extent()
-            outside = not (panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1)
-            outside |= not (panel.bbox.y0 <= box.y0 and box.y1 <= panel.bbox.y1)
-            return box.count_overlaps(taken) + len(taken) * outside
 
-        covered(min(_SIDES, key=covered))
-        taken.append(text.get_window_extent())
+def _label(
+    panel: Axes, name: str, place: tuple[float, float], color: Any, taken: Sequence[Bbox]
+) -> Bbox:
+    """Write a label beside a place, and return what it covers."""
+    text = panel.annotate(
+        name, place, (0, 0), color=color, fontsize=7, zorder=5, textcoords="offset fontsize",
+        annotation_clip=False, path_effects=[withStroke(linewidth=2, foreground="white")],
+    )  # fmt: skip
+    # it belongs to its point: the panel's size does not depend on it
+    text.set_in_layout(False)
+
+    def covered(side: tuple[float, float]) -> int:
+        ha, va = (int(np.sign(offset)) for offset in side)
+        text.set(ha=("center", "left", "right")[ha], va=("center", "bottom", "top")[va])
+        text.set_position(side)
+        box = text.get_window_extent()
+        outside = not (panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1)
+        outside |= not (panel.bbox.y0 <= box.y0 and box.y1 <= panel.bbox.y1)
+        return box.count_overlaps(list(taken)) + len(taken) * outside
+
+    covered(min(_SIDES, key=covered))
+    return text.get_window_extent()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the report's pictures have in common."""
 
-__all__ = ["OPEN", "Picture", "draw_points", "entry", "points", "title", "without"]
+__all__ = ["OPEN", "Picture", "draw_points", "entry", "points", "title", "title_height", "without"]
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from solo_plugins.pictures.style import Look, fill
 from solo_plugins.report.rows import Row
 
+_POINTS = 8  # of a panel's title
 _LETTERS = 13  # of a panel's title, for each inch
 
 # In the legend, what an open marker means; the word is the one of the tables.
@@ -113,11 +114,20 @@ def title(panel: Axes, text: str, width: float) -> None:
 
     Args:
         panel: which one.
-        text: any letters; lines are kept.
+        text: any letters.
         width: of the panel, in inches.
     """
-    lines = [fill(line, max(12, int(_LETTERS * width))) for line in text.splitlines()]
-    panel.set_title("\n".join(lines), parse_math=False)
+    panel.set_title(_wrapped(text, width), parse_math=False)
+
+
+def title_height(texts: Iterable[str], width: float) -> float:
+    """Compute how much higher than one line the highest of some titles is, in inches."""
+    lines = max(_wrapped(text, width).count("\n") for text in texts)
+    return lines * 1.2 * _POINTS / 72
+
+
+def _wrapped(text: str, width: float) -> str:
+    return fill(text, max(12, int(_LETTERS * width)))
 
 
 def without(rows: Iterable[Row], shown: Iterable[str], reason: str) -> list[str]:

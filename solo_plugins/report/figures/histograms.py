@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from solo_plugins.distributions import RectifiedGeneralizedGaussian
 from solo_plugins.pictures.style import WIDTHS, Look, legend_below, panels
-from solo_plugins.report.figures.common import Picture, title, without
+from solo_plugins.report.figures.common import Picture, title, title_height, without
 from solo_plugins.report.read import RunRecord
 from solo_plugins.report.rows import Row
 
@@ -49,12 +49,14 @@ def outputs(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pic
     notes += [f"{row.label} is the {_MOST + 1}th or later panel" for row, _ in every[_MOST:]]
     shown = every[:_MOST]
     # two beside each other in a column, up to four on the page
-    columns = 2 if width <= WIDTHS["single"] else min(4, max(2, len(shown)))
-    height = 2.0 if len(shown) <= 2 else 1.35
+    columns = min(len(shown), 2 if width <= WIDTHS["single"] else 4)
+    # no line ends within "seed 5"
+    titles = [f"{row.label}, seed\xa0{run.cfg.seed}" for row, run in shown]
+    height = (2.0 if len(shown) <= 2 else 1.35) + title_height(titles, width / columns)
     figure, axes = panels(len(shown), width, columns=columns, height=height)
     for number, (panel, (row, run)) in enumerate(zip(axes, shown, strict=True)):
         _draw(panel, run, looks[row.series])
-        title(panel, f"{row.label}, seed {run.cfg.seed}", width / min(columns, len(shown)))
+        title(panel, titles[number], width / columns)
         if number >= len(shown) - columns:
             panel.set_xlabel("value of an output")
         if number % columns == 0:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from solo_plugins.pictures.style import WIDTHS, Look, legend_below, panels, shades
-from solo_plugins.report.figures.common import Picture, entry, title, without
+from solo_plugins.report.figures.common import Picture, entry, title, title_height, without
 from solo_plugins.report.rows import Row
 
 _TOGETHER = 6  # lines that a panel shows legibly
@@ -164,7 +164,8 @@ def _apart(
 ) -> Figure:
     shown = dict(list(lines.items())[:_MOST])
     columns = min(2 if width <= WIDTHS["single"] else 4, len(shown))
-    figure, axes = panels(len(shown), width, columns=columns, height=1.3)
+    more = title_height((styles[label].name for label in shown), width / columns)
+    figure, axes = panels(len(shown), width, columns=columns, height=1.25 + more)
     _scale(axes[0], quantity)
     for number, (panel, (label, line)) in enumerate(zip(axes, shown.items(), strict=True)):
         if number:
