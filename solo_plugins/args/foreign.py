@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 from solo_plugins.args.kinds import (
     Block,
     Flag,
+    Follows,
     Fraction,
     ListOf,
     NonNegative,
@@ -20,6 +21,7 @@ from solo_plugins.args.kinds import (
     left,
 )
 from solo_plugins.args.kinds import Momentum as _Momentum
+from solo_plugins.framework import release
 
 _LEFT = left("solo-learn's")
 # They stand in YAMLs of solo-learn's main branch, which does not read them.
@@ -28,6 +30,15 @@ _Width: TypeAlias = Annotated[int, Field(gt=0, le=10**6), Rule("a positive integ
 _Temperature: TypeAlias = Annotated[Positive, Field(ge=1e-3), Rule("a number of at least 0.001")]
 _Betas: TypeAlias = Annotated[
     list[_Momentum], Field(min_length=2, max_length=2), Rule("a list of two numbers below 1")
+]
+
+
+def _is_supervised(value: Any) -> bool:
+    return isinstance(value, bool) and (not value or release() == "pypi")
+
+
+_Supervised: TypeAlias = Annotated[
+    Any, Follows(_is_supervised), Rule("false, or with solo-learn 1.0.2 true")
 ]
 
 
@@ -92,7 +103,7 @@ METHOD_KWARGS: dict[str, type[Block]] = {
         final_tau_momentum=(Fraction, _NOT_READ),
         momentum_classifier=(Any, _NOT_READ),
     ),
-    "simclr": _method("SimCLR", **_SOFTMAX),
+    "simclr": _method("SimCLR", **_SOFTMAX, supervised=_Supervised),
     "simsiam": _method("SimSiam", **_PREDICTOR, temperature=(_Temperature, _NOT_READ)),
     "supcon": _method("SupCon", **_SOFTMAX),
     "swav": _method(
@@ -168,6 +179,7 @@ MEANINGS = {
     "sk_iters": "Sinkhorn-Knopp's iterations",
     "student_temperature": "of the student's softmax",
     "teacher_temperature": "of the teacher's softmax",
+    "supervised": "images of a class attract each other; main has `method: supcon` for it",
     "temperature": "of the softmax over similarities",
     "temperature_k": "of the momentum network's softmax",
     "temperature_q": "of the network's softmax",

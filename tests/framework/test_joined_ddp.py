@@ -10,13 +10,18 @@ import torch.distributed as dist
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from solo_plugins.framework import release
+
 WORLD, N, D = 2, 6, 4
 _TEMPERATURE = {"temperature": 0.2}
 # method, settings and number of small crops
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "vicreg": ("vicreg", {}, 0),
     "simclr": ("simclr", _TEMPERATURE, 0),
-    "supervised": ("simclr", {**_TEMPERATURE, "supervised": True}, 0),
+    # main has a method of its own for it
+    "supervised": ("supcon", _TEMPERATURE, 0)
+    if release() == "main"
+    else ("simclr", {**_TEMPERATURE, "supervised": True}, 0),
     "small-crops": ("simclr", _TEMPERATURE, 1),
 }
 
