@@ -110,12 +110,13 @@ def test_a_repeated_sweep_does_the_missing_runs_only(
 
 
 def test_errors_of_any_kind_are_told(sweep: Callable, tmp_path: Path) -> None:
-    # Lightning refuses the first one by itself; the second one overflows in training.
-    failed = sweep("++limit_test_batches=-1.0,1.0", "++method_kwargs.rdm_reg_loss_weight=1e39")
+    # The first one is refused by its settings; the second one after an epoch of training.
+    failed = sweep("++checkpoint.monitor=5,nothing")
     head, first, second = failed.splitlines()
     assert head == "Sweep: 2 runs, 2 failed:"
-    assert first.startswith("  run #0 (++limit_test_batches=-1.0): MisconfigurationException: ")
-    assert second.startswith("  run #1 (++limit_test_batches=1.0): Expected every term of the")
+    told = "  run #{} (++checkpoint.monitor={}): Expected `checkpoint.monitor` to be a "
+    assert first.startswith(told.format(0, "5") + "text")
+    assert second.startswith(told.format(1, "nothing") + "metric")
     # Of the first nothing is left, not even its folder.
     assert len(list((tmp_path / "work" / "trained_models" / "rectified_lpjepa").iterdir())) == 1
 
