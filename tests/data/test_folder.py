@@ -281,8 +281,8 @@ def test_the_fingerprints_are_in_the_configuration(
     assert cfg.data.train_fingerprint == cfg.data.val_fingerprint == wanted
     cfg, _ = parse_cfg(on_folder(folder))
     assert (cfg.data.train_fingerprint, cfg.data.val_fingerprint) == (wanted, None)
-    cfg, _ = parse_cfg(on_folder(folder, train_fingerprint="mine"))
-    assert cfg.data.train_fingerprint == wanted
+    with pytest.raises(ConfigurationError, match=rf"to be what the images come to, '{wanted}'"):
+        parse_cfg(on_folder(folder, train_fingerprint="mine"))
     cfg, _ = parse_cfg(make_cfg())
     assert (cfg.data.train_fingerprint, cfg.data.val_fingerprint) == (None, None)
 
