@@ -23,12 +23,12 @@ def test_minimal_example_lowers_its_loss(
     minimal: ModuleType, capsys: pytest.CaptureFixture
 ) -> None:
     few = ["--synthetic", "--batch-size", "16", "--max-batches", "4", "--workers", "0"]
-    last = minimal.main([*few, "--epochs", "3"])
+    last = minimal.main([*few, "--epochs", "2"])
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 3
+    assert len(printed) == 2
     losses = [float(re.match(r"epoch \d: loss ([\d.]+), zeros 0\.", line)[1]) for line in printed]
-    assert losses[2] == pytest.approx(last, abs=1e-3)
-    assert last < 0.9 * losses[0]
+    assert losses[1] == pytest.approx(last, abs=1e-3)
+    assert last < 0.95 * losses[0]
 
 
 def test_minimal_example_makes_two_different_views(minimal: ModuleType) -> None:

@@ -42,11 +42,40 @@ def test_the_wheel_carries_configurations_and_plugin(root: Path, wheel: Path) ->
     assert not any(name.startswith(("tests/", "benchmarks/", "examples/")) for name in names)
 
 
-@pytest.mark.slow
-def test_the_installed_command_trains_from_another_folder(wheel: Path, tmp_path: Path) -> None:
-    site, folder = tmp_path / "site", tmp_path / "elsewhere"
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel into a folder."""
+    site = tmp_path_factory.mktemp("site")
     install = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site)]
     subprocess.run([sys.executable, *install, str(wheel)], check=True, capture_output=True)
+    return site
+
+
+def test_the_installed_command_knows_the_yamls_in_another_folder(
+    site: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(site / "bin" / "solo_plugins"),
+            "pretrain",
+            "--config-name",
+            "byol_digit",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Did you mean `digits/byol_digits`?" in done.stderr
+
+
+# a start takes ten seconds to import
+@pytest.mark.torture
+def test_the_installed_command_trains_from_another_folder(site: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
     folder.mkdir()
     small = ["++max_epochs=1", "++limit_train_batches=1", "++limit_val_batches=1"]
     given = ["--config-name", "rectified_lpjepa_digits", "++data.num_workers=0", *small]

@@ -63,7 +63,11 @@ _HIDE_SOLO = (
 
 @pytest.mark.parametrize(
     "use",
-    ["import solo_plugins; solo_plugins.register()", "import runpy; runpy.run_path('{main}')"],
+    [
+        "import solo_plugins; solo_plugins.register()",
+        "import runpy; sys.argv = ['x', '--config-path=scripts/pretrain/digits', "
+        "'--config-name=byol_digits']; runpy.run_path('{main}', run_name='__main__')",
+    ],
 )
 def test_without_solo_learn_the_error_gives_both_install_commands(
     use: str, root: Path, run_program: Callable

@@ -61,11 +61,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @over_scripts
 def test_every_yaml_parses_and_builds(path: Path, methods: dict, images: list[str]) -> None:
-    # a ResNet-50 takes a second, and rectified_lpjepa_imagenet.yaml has it
-    small = ["++backbone.name=resnet18"] if path.stem.endswith("_imagenet100") else []
-    given = _compose(path, *images, *small)
+    given = _compose(path, *images)
     OmegaConf.set_struct(given, False)
     cfg, _ = parse_cfg(given)
+    if path.stem.endswith("_imagenet100") or path.stem.endswith("_digits"):
+        return  # its twin for CIFAR-100 builds the same; those for the digits train elsewhere
     model = methods[cfg.method](cfg.copy())
     size = cfg.augmentations[0].crop_size
     out = model.eval()(torch.zeros(1, 3, size, size))

@@ -201,7 +201,7 @@ def _growth(run: Path, out: Path, count: int) -> float:
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(3_000, id="3,000"),
+        pytest.param(3_000, id="3,000", marks=pytest.mark.torture),
         pytest.param(200_000, id="200,000", marks=pytest.mark.torture),
     ],
 )

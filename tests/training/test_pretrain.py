@@ -208,7 +208,7 @@ _LARS = {"name": "lars", "kwargs": {"eta": 0.02, "clip_lr": True, "exclude_bias_
         # on a CPU a step takes three times as long
         pytest.param("bf16-mixed", {"name": "adamw", "lr": 8e-3}, 0.8, marks=pytest.mark.torture),
         # the rate of the CIFAR YAML, which is made for a thousand epochs
-        ("32-true", {**_LARS, "lr": 0.3}, 0.97),
+        pytest.param("32-true", {**_LARS, "lr": 0.3}, 0.97, marks=pytest.mark.torture),
     ],
     ids=["adamw", "adamw-bf16", "lars"],
 )

@@ -91,7 +91,7 @@ _DINO = ("dino", {**_SMALL, "num_prototypes": 16, "warmup_teacher_temperature_ep
 @pytest.mark.parametrize(
     ("method", "stop", "workers"),
     [
-        (_LPJEPA, _Signal(4), (0, 0)),
+        pytest.param(_LPJEPA, _Signal(4), (0, 0), marks=pytest.mark.torture),
         (_LPJEPA, _Signal(5), (0, 2)),
         (_LPJEPA, _Signal(3), (2, 0)),
         (_LPJEPA, _Signal(6, validation=True), (0, 0)),
@@ -124,8 +124,15 @@ def test_a_signal_stops_between_two_steps_and_the_run_goes_on_exactly(
     assert _state(folder)["status"] == "finished"
 
 
-@pytest.mark.parametrize("step", [3, 5], ids=["epoch", "mid"])
-@pytest.mark.parametrize("images", ["memory", "files"])
+@pytest.mark.parametrize(
+    ("images", "step"),
+    [
+        ("memory", 5),
+        ("files", 3),
+        pytest.param("memory", 3, marks=pytest.mark.torture),
+        pytest.param("files", 5, marks=pytest.mark.torture),
+    ],
+)
 def test_a_run_by_dali_goes_on_exactly(
     images: str, step: int, make_cfg: Make, tmp_path: Path, killed_after: Callable
 ) -> None:
@@ -156,6 +163,7 @@ def test_a_run_by_dali_goes_on_exactly(
 def test_every_signal_has_its_status_and_a_line(
     number: int, make_cfg: Make, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
+    started_with = signal.signal(number, signal.SIG_DFL)  # which nohup and a shell's & change
     before = signal.getsignal(number)
     assert _stop(make_cfg(**_RESUMED, max_epochs=1), _Signal(1, number)) == 128 + number
     assert signal.getsignal(number) == before
@@ -165,6 +173,7 @@ def test_every_signal_has_its_status_and_a_line(
     assert not (folder / "summary.json").exists()
     with pytest.raises(Incomplete, match=r"it is interrupted \(Interrupted: SIG"):
         read_run(folder)
+    signal.signal(number, started_with)
 
 
 def test_the_end_of_max_time_is_not_the_end_of_the_run(

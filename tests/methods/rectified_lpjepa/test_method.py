@@ -67,7 +67,7 @@ def _small(make_cfg: Make, augmentation: Callable, **settings: Any) -> DictConfi
     cfg = make_cfg(
         max_epochs=4,
         limit_train_batches=10,
-        limit_val_batches=1,
+        limit_val_batches=0,
         backbone__kwargs={"channels": [8, 16, 16, 32], "stem_width": 8},
         optimizer__batch_size=32,
         optimizer__name="adamw",
