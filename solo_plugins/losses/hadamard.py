@@ -155,13 +155,16 @@ class HadamardProjections:
         return columns
 
     def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
-        """Cut into pieces of as many whole blocks as half of `chunk_size` holds, or of parts.
+        """Cut into pieces of as many whole blocks as half of `chunk_size` holds, one at least.
 
-        Half, since the signed samples and each factor's product are buffers too. A part of a block
-        has whole multiples of the rows that one row of the first factor makes, as far as `rows` do.
+        Half, since the signed samples and each factor's product are buffers too. A block of more
+        rows than `chunk_size` is cut, into whole multiples of the rows that one row of the first
+        factor makes.
         """
-        half, unit = chunk_size // 2, self.size // len(self._factors[0])
-        blocks, part = half // self.size, max(unit, half // unit * unit)
+        unit = self.size // len(self._factors[0])
+        blocks, part = max(1, chunk_size // (2 * self.size)), self.size
+        if self.size > chunk_size:
+            blocks, part = 0, max(unit, chunk_size // unit * unit)
         pieces: list[Piece] = []
         start = rows.start
         while start < rows.stop:
