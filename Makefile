@@ -51,9 +51,9 @@ torture: $(INSTALLED)
 notebook: $(INSTALLED)
 	$(BIN)/jupytext --quiet --update --to ipynb examples/rectified_lpjepa.py
 
-# The site, in docs/_build; DOCS_EXECUTE=1 runs the notebook for its pictures.
+# The site, in docs/_build/html; DOCS_EXECUTE=1 runs the notebook for its pictures.
 docs: $(INSTALLED)
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

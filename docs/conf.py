@@ -23,7 +23,7 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = f"solo_plugins {version}"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 # With DOCS_EXECUTE=1 the notebook is run, and its pictures are shown; two minutes.
