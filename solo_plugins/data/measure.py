@@ -9,8 +9,6 @@ from solo_plugins.data.folder import FolderScan
 from solo_plugins.data.images import read_image
 
 _SIDE, _DIGITS = 64, 4
-# Of the last folders: a run asks more than once.
-_KNOWN: dict[str, tuple[list[float], list[float]]] = {}
 
 
 def channel_statistics(scan: FolderScan, sample: int = 512) -> tuple[list[float], list[float]]:
@@ -28,17 +26,15 @@ def channel_statistics(scan: FolderScan, sample: int = 512) -> tuple[list[float]
     Raises:
         UnreadableImageError: naming the file, if one cannot be read.
     """
-    if scan.fingerprint not in _KNOWN:
-        step = max(1, len(scan.names) // sample)
-        means, squares = [], []
-        for name in scan.names[::step][:sample]:
-            image = read_image(f"{scan.root}/{name}")
-            image.thumbnail((_SIDE, _SIDE))
-            pixels = np.asarray(image, dtype=np.float64).reshape(-1, 3) / 255
-            means.append(pixels.mean(axis=0))
-            squares.append(np.square(pixels).mean(axis=0))
-        mean, square = np.mean(means, axis=0), np.mean(squares, axis=0)
-        std = np.sqrt(np.maximum(square - mean**2, 0))
-        std[std < 10.0**-_DIGITS] = 1.0
-        _KNOWN[scan.fingerprint] = (mean.round(_DIGITS).tolist(), std.round(_DIGITS).tolist())
-    return _KNOWN[scan.fingerprint]
+    step = max(1, len(scan.names) // sample)
+    means, squares = [], []
+    for name in scan.names[::step][:sample]:
+        image = read_image(f"{scan.root}/{name}")
+        image.thumbnail((_SIDE, _SIDE))
+        pixels = np.asarray(image, dtype=np.float64).reshape(-1, 3) / 255
+        means.append(pixels.mean(axis=0))
+        squares.append(np.square(pixels).mean(axis=0))
+    mean, square = np.mean(means, axis=0), np.mean(squares, axis=0)
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    std[std < 10.0**-_DIGITS] = 1.0
+    return mean.round(_DIGITS).tolist(), std.round(_DIGITS).tolist()

@@ -62,8 +62,11 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     """
     register()
     asked = cfg.copy()
+    # which leaves nothing of that to do to the parser, and says what was done
+    cfg, changed = adopted(cfg)
+    cfg, chosen = automatic(cfg)
     cfg, hardware = parse_cfg(cfg)
-    for note in [*adopted(asked)[1], *automatic(asked)[1]]:
+    for note in [*changed, *chosen]:
         say(note)
     check_processes(hardware.num_devices * cfg.num_nodes)
     run = find_run(cfg)
