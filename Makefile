@@ -57,6 +57,8 @@ docs: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
+# a rule in preview: text files are UTF-8, whatever the locale says
+	$(BIN)/ruff check -q --preview --select PLW1514 solo_plugins hydra_plugins main_*.py
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy

@@ -5,6 +5,8 @@ python main_report.py trained_models --out report/
 """
 
 from solo_plugins.__main__ import report
+from solo_plugins.args.usage import escape_missing_signs
 
 if __name__ == "__main__":
+    escape_missing_signs()
     report(prog_name="main_report.py")

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from solo_plugins import __version__
-from solo_plugins.args.usage import PURPOSE, located
+from solo_plugins.args.usage import PURPOSE, escape_missing_signs, located
 from solo_plugins.configs import scripts
 
 _PROGRAMS = {
@@ -32,6 +32,7 @@ _FOLDER = click.Path(file_okay=False)
 @click.version_option(__version__, package_name="solo_plugins")
 def main() -> None:
     """Pretrain, evaluate, and use what was pretrained. RUN is a run's folder or a checkpoint."""
+    escape_missing_signs()
 
 
 @main.command()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """How the programs are used: said at once, before torch is imported, and before hydra starts."""
 
-__all__ = ["PURPOSE", "SETTINGS", "located", "show_usage"]
+__all__ = ["PURPOSE", "SETTINGS", "escape_missing_signs", "located", "show_usage"]
 
 import argparse
 import difflib
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -58,6 +59,16 @@ SETTINGS: dict[str, dict[str, tuple[str, str]]] = {
 _HYDRAS = ("hydra_help", "version", "info", "shell_completion", "experimental_rerun", "config_dir")
 
 
+def escape_missing_signs() -> None:
+    """Let what is printed show signs that the terminal's encoding lacks as escapes, not end.
+
+    For the start of a program: names and paths may have any sign, and an 8-bit locale has few.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def show_usage(file: str, kind: str, arguments: Sequence[str] | None = None) -> None:
     """Say how a program is used if that is asked for, or if its YAML is not there.
 
@@ -70,6 +81,7 @@ def show_usage(file: str, kind: str, arguments: Sequence[str] | None = None) -> 
         SystemExit: with status 0 if help was asked for, 2 without a ``--config-name`` and 1 if
             there is no such YAML; else nothing happens.
     """
+    escape_missing_signs()
     program = Path(file).resolve()
     given, _ = _parse(sys.argv[1:] if arguments is None else arguments)
     folder = Path("scripts", kind, "digits")

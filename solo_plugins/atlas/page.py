@@ -72,7 +72,7 @@ def render(page: Page) -> str:
         checkpoint=str(page.embeddings.meta.get("checkpoint", "")),
         cells=cells,
         uris=page.thumbnails.uris,
-        style=Markup((Path(__file__).parent / "page.css").read_text()),
+        style=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
         total=len(found.images),
         active_fraction=found.codes.nnz / np.prod(found.codes.shape, dtype=float),
         dead=marks.count(DEAD),

@@ -164,7 +164,7 @@ def _filled(rows: Iterable[tuple], width: int, count: int) -> list[Any]:
 
 
 def _write_csv(path: Path, header: list[str], rows: Iterable[list[Any]]) -> None:
-    with path.open("w", newline="", errors="surrogateescape") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)

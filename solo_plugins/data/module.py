@@ -302,4 +302,10 @@ def num_workers(cfg: DictConfig) -> int:
     Returns:
         The number of loading processes.
     """
-    return min(cfg.data.num_workers, len(os.sched_getaffinity(0)))
+    return min(cfg.data.num_workers, _usable_cores())
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS binds no process to cores

@@ -177,7 +177,9 @@ def _write_part(encoder: Encoder, source: Source, folder: Path, settings: EmbedS
         tables = {
             name: csv.writer(
                 stack.enter_context(
-                    _stem(folder, name, number).open("w", newline="", errors="surrogateescape")
+                    _stem(folder, name, number).open(
+                        "w", newline="", encoding="utf-8", errors="surrogateescape"
+                    )
                 )
             )
             for name in _COLUMNS

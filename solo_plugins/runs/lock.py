@@ -4,9 +4,9 @@
 __all__ = ["HeldError", "held"]
 
 import errno
-import fcntl
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from solo_plugins.errors import ConfigurationError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]  # Windows has none
 
 # A file system that cannot lock says one of these.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
@@ -47,7 +52,13 @@ def held(
 
     Raises:
         HeldError: if a living process holds the lock, or the lock file is a link or no file.
+        ConfigurationError: on a system without locks of files.
     """
+    if fcntl is None:
+        raise ConfigurationError(
+            f"Expected a system that locks files, Linux or macOS, but got {sys.platform!r}. Under "
+            "Windows, use WSL."
+        )
     with _alone_in_process(path, wait=wait):
         handle = _open(path)
         try:

@@ -102,7 +102,7 @@ class MetricsLog(Logger):
 
     def _append(self, text: str) -> None:
         try:
-            with self.path.open("a", newline="") as file:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The programs say how they are used at once, and which YAMLs there are."""
 
+import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from solo_plugins.args.evaluated import KnnSettings, LinearSettings
 from solo_plugins.args.models import pretrain_model
-from solo_plugins.args.usage import SETTINGS, located, show_usage
+from solo_plugins.args.usage import SETTINGS, escape_missing_signs, located, show_usage
 from solo_plugins.args.wording import every_name
 from solo_plugins.configs import scripts
 
@@ -125,3 +127,30 @@ def test_a_yaml_that_is_not_there_is_answered_with_those_that_are(
 )
 def test_what_hydra_can_do_is_left_to_it(arguments: list[str], root: Path) -> None:
     show_usage(str(root / "main_pretrain.py"), "pretrain", arguments)
+
+
+def test_a_sign_that_an_8_bit_terminal_lacks_is_shown_as_an_escape(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    escape_missing_signs()
+    print("\xb5 \u03bc", flush=True)
+    assert written.getvalue() == b"\xb5 \\u03bc\n"
+
+
+@pytest.mark.torture
+def test_programs_run_under_an_8_bit_locale(run_main: Callable, root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "\xe4 \u03bc"
+    folder.mkdir()
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    yaml = ("--config-name", "rectified_lpjepa_digits", "++max_epochs=1", "++limit_train_batches=1")
+    start = (str(root / "main_pretrain.py"), "--config-path", str(root / "scripts/pretrain/digits"))
+    for command in (
+        (*start, *yaml),
+        (str(root / "main_report.py"), "trained_models"),
+        ("-m", "solo_plugins", "report", "trained_models"),
+    ):
+        done = run_main(*command, cwd=folder, PYTHONPATH=str(root), **locale)
+        assert done.returncode == 0, done.stderr
+    assert "\u03bc" in (folder / "report" / "report.md").read_text(encoding="utf-8")

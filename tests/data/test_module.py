@@ -18,6 +18,7 @@ from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import Digits, PretrainDataModule
 from solo_plugins.data.datasets import with_normalization
 from solo_plugins.data.loader import EpochSeededLoader, seed_all
+from solo_plugins.data.module import num_workers
 from solo_plugins.data.transforms import eval_transform
 from solo_plugins.framework import build_transform_pipeline
 from solo_plugins.training.pretrain import pretrain
@@ -246,6 +247,14 @@ def test_no_more_workers_than_cores(make_cfg: Make, methods: dict) -> None:
     cfg, _ = parse_cfg(make_cfg(data__num_workers=1000))
     loader = PretrainDataModule(cfg).train_dataloader()
     assert loader.num_workers == len(os.sched_getaffinity(0))
+
+
+def test_a_system_that_binds_no_process_counts_all_cores(
+    monkeypatch: pytest.MonkeyPatch, make_cfg: Make, methods: dict
+) -> None:
+    cfg, _ = parse_cfg(make_cfg(data__num_workers=1000))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert num_workers(cfg) == os.cpu_count()
 
 
 @pytest.mark.usefixtures("methods", "lightning_quiet")

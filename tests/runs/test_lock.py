@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs import lock as locks
 from solo_plugins.runs.folder import RunState
 from solo_plugins.runs.lock import HeldError, held
 
@@ -84,6 +86,12 @@ def test_a_process_of_another_machine_counts_while_its_heart_beats(
         done.set()
         if alive:
             thread.join()
+
+
+def test_a_system_without_locks_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    with pytest.raises(ConfigurationError, match="Under Windows, use WSL"), held(tmp_path):
+        pass
 
 
 def test_a_held_lock_beats(tmp_path: Path) -> None:
