@@ -45,11 +45,11 @@ def match_by_rank(rows: Tensor, sorted_rows: Tensor, buffers: Buffers | None = N
     Args:
         rows: (R, N), float32 or float64.
         sorted_rows: (R, N), each row in ascending order.
-        buffers: memory to use; "left", "right" and "order" are changed.
+        buffers: memory to use; "left" and "right" are changed.
 
     Returns:
         (R, N), where a place has the value of `sorted_rows` whose rank is that of the place's value
-        in `rows`; in the buffer "left".
+        in `rows`; in the buffer "right".
 
     Example:
         >>> match_by_rank(torch.tensor([[7.0, 5.0, 6.0]]), torch.tensor([[1.0, 2.0, 3.0]]))
@@ -57,7 +57,7 @@ def match_by_rank(rows: Tensor, sorted_rows: Tensor, buffers: Buffers | None = N
     """
     buffers = buffers or Buffers(rows.device)
     order = order_of(rows, buffers)
-    return buffers.take("left", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
+    return buffers.take("right", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
 
 
 def order_of(rows: Tensor, buffers: Buffers | None = None) -> Tensor:
@@ -65,10 +65,10 @@ def order_of(rows: Tensor, buffers: Buffers | None = None) -> Tensor:
 
     Args:
         rows: (R, N), float32 or float64.
-        buffers: memory to use; "left", "right" and "order" are changed.
+        buffers: memory to use; "left" and "right" are changed.
 
     Returns:
-        Columns (R, N), int64, maybe in the buffer "order". In float32 on a CPU with up to 1024
+        Columns (R, N), int64, maybe in the buffer "left". In float32 on a CPU with up to 1024
         columns, values of all rows that differ by less than one part in 2**21 of the largest
         magnitude (2**23 for 256 columns) may be taken for equal.
     """
@@ -94,13 +94,13 @@ def _is_narrow(rows: Tensor, magnitude: float) -> bool:
 
 def _narrow_order(rows: Tensor, magnitude: float, bits: int, buffers: Buffers) -> Tensor:
     scale = 2.0 ** (31 - bits) * (1 - 2.0**-20) / magnitude
-    scaled = torch.mul(rows, scale, out=buffers.take("left", rows.shape, rows.dtype))
-    keys = buffers.take("right", rows.shape, torch.int32).copy_(scaled)
+    scaled = torch.mul(rows, scale, out=buffers.take("right", rows.shape, rows.dtype))
+    keys = buffers.take("right", rows.shape, torch.int32).copy_(scaled)  # each in its own place
     # the value times 2**bits, plus the column
     torch.add(torch.arange(rows.size(-1), dtype=torch.int32), keys, alpha=2**bits, out=keys)
     keys.numpy().sort(axis=-1)
     keys &= 2**bits - 1
-    return buffers.take("order", rows.shape, torch.int64).copy_(keys)
+    return buffers.take("left", rows.shape, torch.int64).copy_(keys)
 
 
 def _wide_order(rows: Tensor) -> Tensor:
