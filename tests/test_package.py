@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What is installed: the wheel carries YAMLs, the atlas's page and the hydra plugin, and works."""
 
+import ast
+import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +14,35 @@ from pathlib import Path
 import pytest
 
 import solo_plugins
+
+# Where an import's name is not its distribution's.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "hydra": "hydra-core",
+    "markupsafe": "jinja2",
+    "nvidia": "nvidia-dali-cuda130",
+    "pydantic_core": "pydantic",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "yaml": "pyyaml",
+}
+
+
+def test_what_is_imported_is_declared(root: Path) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(root / "setup.cfg")
+    lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    declared = set(re.findall(r"^([\w-]+)", "\n".join(lists), re.MULTILINE))
+    imported = set()
+    for path in [*root.glob("*.py"), *root.glob("solo_plugins/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    # solo-learn's release cannot be a dependency: setup.cfg says why
+    foreign = imported - sys.stdlib_module_names - {"solo", "solo_plugins", "setuptools", "tests"}
+    assert {DISTRIBUTIONS.get(name, name) for name in foreign} <= declared
 
 
 @pytest.fixture(scope="module")

@@ -255,7 +255,7 @@ class JointEmbedding(BaseMethod):
         seed = OmegaConf.select(self.cfg, "seed", default=5)  # solo-learn's default
         state = np.random.SeedSequence([seed, self.global_step, batch_idx])
         generator = torch.Generator(device=self.device)
-        return generator.manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
+        return generator.manual_seed(int(state.generate_state(1, np.uint64)[0]) >> 1)
 
 
 def _method_kwargs(cfg: DictConfig) -> dict[str, Any]:

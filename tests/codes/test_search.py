@@ -11,8 +11,9 @@ from solo_plugins.errors import ConfigurationError
 
 
 def _codes(rows: int, dim: int = 24, seed: int = 0) -> scipy.sparse.csr_matrix:
-    found = scipy.sparse.random(rows, dim, 0.2, "csr", np.float32, rng=np.random.default_rng(seed))
-    return scipy.sparse.csr_matrix(found)
+    rng = np.random.default_rng(seed)
+    kept = np.where(rng.random((rows, dim)) < 0.2, rng.random((rows, dim)), 0)
+    return scipy.sparse.csr_matrix(kept.astype(np.float32))
 
 
 def _judge(rows: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

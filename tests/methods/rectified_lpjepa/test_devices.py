@@ -19,6 +19,11 @@ from solo_plugins import RectifiedLpJEPASettings
 from solo_plugins.losses import DIRECTIONS
 from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
 
+# Tried: 2.6.0, which ends the process, and 2.14.1.
+pytestmark = pytest.mark.skipif(
+    torch.__version__ < "2.7", reason="this torch pretends no card where it has no driver"
+)
+
 _SPARSE = {"target_active_fraction": 0.1}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "paper": {},
