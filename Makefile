@@ -68,7 +68,9 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 coverage: $(INSTALLED)
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -n auto --maxprocesses 8
+	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 
 clean:
