@@ -18,6 +18,9 @@ from solo_plugins.inference.timm_form import NotInTimmError, data_config, timm_t
 from solo_plugins.runs.files import whole_folder, write_json
 from solo_plugins.runs.writable import check_writable
 
+# What timm's configuration of an architecture says of weights that timm has for it.
+_OF_TIMMS_WEIGHTS = ("tag", "license", "origin_url", "paper_ids", "paper_name", "notes")
+
 
 class Exported(NamedTuple):
     """What an export has left.
@@ -95,8 +98,12 @@ def _write_backbone(encoder: Encoder, folder: Path) -> str | None:
         }
         write_json(folder / "config.json", content)
         return str(reason)
+    # timm's own weights of this architecture are not these, nor is their licence
+    own = dict(getattr(twin.model, "pretrained_cfg", None) or {})
+    model: Any = twin.model
+    model.pretrained_cfg = {key: own[key] for key in own if key not in _OF_TIMMS_WEIGHTS}
     save_for_hf(
-        twin.model,
+        model,
         str(folder),
         model_args=twin.settings,
         safe_serialization=True,
