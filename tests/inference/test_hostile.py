@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import solo_plugins
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.evaluation.knn import knn
+from solo_plugins.evaluation.linear import linear
 from solo_plugins.runs.checkpoints import check_weights, load_checkpoint
 from solo_plugins.runs.pretrained import find_pretrained
 
@@ -127,16 +130,51 @@ CONFIGURATIONS = {
 }
 
 
+def _change(path: Path, changes: dict[str, Any]) -> None:
+    cfg = OmegaConf.load(path)
+    for key, value in changes.items():
+        OmegaConf.update(cfg, key, value, force_add=True, merge=False)
+    OmegaConf.save(cfg, path)
+
+
 @pytest.mark.parametrize("kind", CONFIGURATIONS)
 def test_a_hostile_configuration_builds_nothing(kind: str, stranger: Path) -> None:
     changes, match = CONFIGURATIONS[kind]
-    cfg = OmegaConf.load(stranger / "config.yaml")
-    for key, value in changes.items():
-        OmegaConf.update(cfg, key, value, force_add=True, merge=False)
-    OmegaConf.save(cfg, stranger / "config.yaml")
+    _change(stranger / "config.yaml", changes)
     with pytest.raises(ConfigurationError, match=match) as caught:
         solo_plugins.load(stranger)
     assert "\n" not in str(caught.value)
+
+
+HOSTILE = {
+    **{f"configuration {kind}": kind for kind in CONFIGURATIONS},
+    **{f"checkpoint {kind}": kind for kind in CHECKPOINTS},
+}
+
+
+@pytest.mark.torture
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+@pytest.mark.parametrize("evaluate", [linear, knn])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_evaluation_of_a_stranger_is_one_line(
+    kind: str, evaluate: Callable, stranger: Path, root: Path
+) -> None:
+    if kind.startswith("checkpoint"):
+        CHECKPOINTS[HOSTILE[kind]][0](stranger / "last.ckpt")
+    else:
+        _change(stranger / "config.yaml", CONFIGURATIONS[HOSTILE[kind]][0])
+    before = {path: path.stat().st_size for path in stranger.rglob("*")}
+    folder = root / "scripts" / evaluate.__name__ / "digits"
+    with initialize_config_dir(str(folder), version_base="1.2"):
+        # a probe on the backbone does not build the projector
+        given = [f"++pretrained_feature_extractor={stranger}", "++features=projector"]
+        cfg = compose("rectified_lpjepa", given)
+    OmegaConf.set_struct(cfg, False)
+    with pytest.raises(ConfigurationError) as caught:
+        evaluate(cfg)
+    assert "\n" not in str(caught.value)
+    assert {path: path.stat().st_size for path in stranger.rglob("*")} == before
+    assert not Path("executed").exists()
 
 
 def test_the_weights_that_a_run_began_with_are_neither_fetched_nor_read(stranger: Path) -> None:
