@@ -166,7 +166,8 @@ def _compare(
     wanted = function(torch.device("cpu"), torch.float64, **settings)
     got = function(torch.device(args.device), dtype, **settings)
     errors = {
-        name: float((got[name].double().cpu() - value).abs().max() / value.abs().max())
+        # the norm: two nearly equal values may be ordered either way, which moves a few entries
+        name: float((got[name].double().cpu() - value).norm() / value.norm())
         for name, value in wanted.items()
     }
     worst = max(errors, key=lambda name: errors[name])

@@ -39,6 +39,8 @@ def test_a_model_takes_the_crops_on_a_real_device(name: str, sizes: list[int]) -
 )
 def test_a_size_that_cannot_work_is_refused(name: str, sizes: list[int]) -> None:
     size = ", ".join(map(str, sizes))
+    if name == "convnext_atto" and torch.__version__ < "2.7":
+        pytest.skip("torch 2.6 compares no kernel with the image on the meta device")
     with pytest.raises(ConfigurationError, match=rf"timm/{name}` takes, .*, but got {size}"):
         size_settings(f"timm/{name}", {}, sizes)
 
