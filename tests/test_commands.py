@@ -5,6 +5,7 @@ import configparser
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,10 +83,11 @@ def places(run_below: Callable, tmp_path_factory: pytest.TempPathFactory) -> dic
     folder = tmp_path_factory.mktemp("reader")
     image = Image.new("RGB", (8, 8))
     image.save(folder / "own.png")
-    for own in ("DIR", "images/train", "images/val"):
+    (folder / "DATA").mkdir()
+    for own in ("DIR", "FOLDER", "images/train", "images/val"):
         for label in ("cat", "dog"):
             (folder / own / label).mkdir(parents=True)
-            for number in range(4):
+            for number in range(20):
                 image.save(folder / own / label / f"{number}.png")
     given = {name: folder / name for name in (*PLACES, *EMBEDDED)}
     return {**given, "RUN": run_below(folder), "IMAGE": folder / "own.png"}
@@ -179,8 +181,11 @@ def test_the_commands_of_the_pages_run(
     line: str, embedded: dict[str, Path], run_program: Callable, run_main: Callable
 ) -> None:
     words, folder = COMMANDS[line], embedded["RUN"].parents[2]
-    reads_images = words[1] == "main_pretrain.py" or "--out" in words
+    reads_images = words[1] == "main_pretrain.py" or "embed" in words
     words = _filled(words, {**embedded, "DIR": folder / "DIR"} if reads_images else embedded)
+    words = ["digits" if word == "cifar100" else word for word in words]
+    for made in folder.glob("*/atlas"):
+        shutil.rmtree(made)
     if words[0] == "torchrun":
         start = ["-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "solo_plugins"]
         arguments = [*start, *_subcommand(words)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The loss as a module: what it draws, and what it takes in place of a draw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from solo_plugins.distributions import RectifiedGeneralizedGaussian
 from solo_plugins.losses import RandomDirections, RDMReg, random_directions, sliced_wasserstein
+from solo_plugins.losses.projections import DenseProjections, Piece
 
 N, D, K = 16, 5, 24
 
@@ -37,6 +38,22 @@ def test_module_draws_a_target_for_each_view_or_for_all(share_target: bool) -> N
     (gradient,) = torch.autograd.grad(_module(share_target=share_target)(z, generator=generator), z)
     # equal views have equal gradients just when they have one target
     assert torch.allclose(gradient[0], gradient[1]) is share_target
+
+
+def test_each_view_has_its_own_target_by_default() -> None:
+    assert not _module().share_target  # as in the reference implementation
+
+
+def test_the_modules_chunks_are_as_large_as_asked() -> None:
+    asked = []
+
+    class Asked(DenseProjections):
+        def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
+            asked.append(chunk_size)
+            return super().pieces(rows, chunk_size)
+
+    _module(chunk_size=3)(_draw(2, N, D), projections=Asked(random_directions(K, D)))
+    assert asked == [3]
 
 
 def test_module_has_no_state_and_repeats_under_a_seed() -> None:
