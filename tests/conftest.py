@@ -4,6 +4,7 @@
 import json
 import os
 import pickle
+import shutil
 import socket
 import subprocess
 import sys
@@ -268,6 +269,28 @@ def gloo(
         return [pickle.loads(rank.read_bytes()) for rank in ranks]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def new_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Yield the context of a browser that has never been used; without one the test is skipped."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright, of the extra dev"
+    )
+    paths = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    path = next(filter(None, paths), None)
+    if path is None:
+        pytest.skip("needs a browser: apt-get install --no-install-recommends chromium")
+    flags = [
+        *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    ]
+    with playwright.sync_playwright() as play:
+        context = play.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"), executable_path=path, args=flags
+        )
+        yield context
+        context.close()
 
 
 @pytest.fixture(scope="session")

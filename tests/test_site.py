@@ -2,7 +2,6 @@
 """The site in a real browser: every page, every link of its own, its search."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,16 +14,7 @@ from urllib.parse import urldefrag
 
 import pytest
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra dev")
-pytestmark = [
-    pytest.mark.torture,
-    pytest.mark.skipif(
-        BROWSER is None, reason="needs a browser: apt-get install --no-install-recommends chromium"
-    ),
-]
+pytestmark = pytest.mark.torture
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -45,17 +35,10 @@ def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Yield a page of a browser that has never been used."""
-    with playwright.sync_playwright() as play:
-        context = play.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=BROWSER,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield context.new_page()
-        context.close()
+@pytest.fixture
+def page(new_browser: Any) -> Any:
+    """Return a page of a browser that has never been used."""
+    return new_browser.new_page()
 
 
 def test_every_page_and_every_link_of_its_own_is_there(site: str, page: Any) -> None:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The atlas's page in a real browser, without a network: it sorts, searches and opens outputs."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,18 +10,7 @@ import pytest
 
 from solo_plugins.atlas import write_atlas
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra dev")
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="needs a browser: apt-get install --no-install-recommends chromium"
-)
 
 
 class Opened(NamedTuple):
@@ -34,8 +22,10 @@ class Opened(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def opened(make_embeddings: Callable, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    """Yield the page of hand-made embeddings in a browser that has never been used."""
+def opened(
+    make_embeddings: Callable, new_browser: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Opened:
+    """Return the page of hand-made embeddings in a browser that has never been used."""
     folder = tmp_path_factory.mktemp("browser")
     # output 3 is for the class with the harmful name
     codes = np.random.default_rng(3).random((30, 8)) * (np.arange(240).reshape(30, 8) % 7 < 3)
@@ -43,20 +33,15 @@ def opened(make_embeddings: Callable, tmp_path_factory: pytest.TempPathFactory) 
     path = write_atlas(make_embeddings(folder, codes=codes)).page
     table = pd.read_csv(path.with_name("outputs.csv"), keep_default_na=False)
     wrong: list[str] = []
-    with playwright.sync_playwright() as play:
-        context = play.chromium.launch_persistent_context(
-            folder / "profile", executable_path=BROWSER, args=FLAGS
-        )
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: wrong.append(request.url))
-        page.goto(path.as_uri(), timeout=120_000)
-        page.set_default_timeout(30_000)
-        playwright.expect.set_options(timeout=30_000)
-        page.locator("#images.dataTable tbody tr").first.wait_for()
-        yield Opened(page, table, wrong)
-        context.close()
+    page = new_browser.new_page()
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: wrong.append(request.url))
+    page.goto(path.as_uri(), timeout=120_000)
+    page.set_default_timeout(30_000)
+    playwright.expect.set_options(timeout=30_000)
+    page.locator("#images.dataTable tbody tr").first.wait_for()
+    return Opened(page, table, wrong)
 
 
 def _column(page: Any, title: str) -> list[str]:
