@@ -4,9 +4,10 @@
     python benchmarks/accelerator.py check|rdmreg|step|train [--out FILE] [--device cuda]
 
 `check`: the method's loss, gradient and outputs in float32, float16 and bfloat16 against float64
-on the CPU; a run that is resumed; DALI on the device; two processes where there are two cards.
-`rdmreg`: benchmarks/rdmreg.py at the paper's sizes. `step`: benchmarks/pretrain.py, small backbone
-and ResNet-18. `train`: CIFAR-100, ResNet-18, for `--minutes`, and its linear probe.
+on the CPU; a run that is resumed; DALI on the device; two processes where there are two cards;
+every method's YAML of the digits. `rdmreg`: benchmarks/rdmreg.py at the paper's sizes. `step`:
+benchmarks/pretrain.py, ResNet-18 and the small backbone, torchvision and DALI. `train`: a CIFAR-100
+YAML, ResNet-18, for `--minutes`, then kNN and a linear probe.
 
 A stage is made of parts. What a part found is appended to `--out` at once, and a part that stands
 there is not run again, so that the same command goes on after a cut. Each stage ends with a table
@@ -15,12 +16,15 @@ and a line of JSON. `--toy` makes everything small enough for a CPU.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,38 +107,50 @@ def check(args: argparse.Namespace) -> dict[str, Part]:
         "resumed run": partial(_resumed, args),
         "DALI": partial(_dali, args),
         "two processes": partial(_two_processes, args),
+        "every method": partial(_every_method, args),
     }
 
 
 def rdmreg(args: argparse.Namespace) -> dict[str, Part]:
     """List the runs of benchmarks/rdmreg.py."""
     sizes = [(32, 16, 64)] if args.toy else [(256, 512, 8192), (128, 2048, 8192)]
-    repeats, parts = 2 if args.toy else 9, {}
+    repeats = 2 if args.toy else 9
+    parts: dict[str, Part] = {}
     for kind in _kinds():
         for batch, dim, projections in sizes:
             command = f"rdmreg.py --device {args.device} --batch {batch} --dim {dim}"
             command += f" --projections {projections} --repeats {repeats} --directions {kind}"
-            names = ("speedup", "floor_ratio", "memory_ratio")
+            names = ("speedup", "floor_ratio", "memory_ratio", "seconds")
             parts[f"{kind}, batch {batch}, D {dim}"] = partial(_program, command.split(), names)
     return parts
 
 
 def step(args: argparse.Namespace) -> dict[str, Part]:
-    """List the runs of benchmarks/pretrain.py."""
-    size = "--projections 8192 --workers 8 --steps 30 --skip 10"
+    """List the runs of benchmarks/pretrain.py, those first that tell most."""
+    size = f"--projections 8192 --workers {args.workers} --steps 30 --skip 10"
     if args.toy:
         size = "--projections 64 --workers 0 --steps 3 --skip 1 --batch 16 --width 16 --crop 16"
-        size += " --rounds 1"
     if args.data:
         size += f" --data {args.data}"
-    parts = {}
-    for network in ["small"] if args.toy else ["small", "resnet18"]:
-        for kind in _kinds():
-            for precision in ["32-true"] if args.toy else ["32-true", "16-mixed"]:
-                command = f"pretrain.py --backbone {network} --precision {precision} {size}"
-                command += f" --directions {kind}"
-                names = ("images_per_second", "batch_ratio", "split_ms")
-                parts[f"{network}, {kind}, {precision}"] = partial(_program, command.split(), names)
+    runs = [("small", "hadamard", "32-true", "image_folder")]
+    runs += [("small", "random", "32-true", "image_folder")]
+    if not args.toy:
+        dali = find_spec("nvidia") and find_spec("nvidia.dali")
+        formats = ("dali", "image_folder") if dali else ("image_folder",)
+        networks = [
+            (network, "hadamard", "16-mixed", name)
+            for network in ("resnet18", "small")
+            for name in formats
+        ]
+        runs = [*networks, ("resnet18", "random", "16-mixed", formats[0])]
+        runs += [("resnet18", "hadamard", "32-true", formats[0])]
+    parts: dict[str, Part] = {}
+    for network, kind, precision, name in runs:
+        command = f"pretrain.py --backbone {network} --precision {precision} {size}"
+        command += f" --directions {kind} --format {name} --rounds {args.rounds}"
+        names = ("images_per_second", "batch_ratio", "split_ms")
+        key = f"{network}, {kind}, {precision}, {name}"
+        parts[key] = partial(_program, command.split(), names)
     return parts
 
 
@@ -143,8 +159,12 @@ def _kinds() -> list[str]:
 
 
 def train(args: argparse.Namespace) -> dict[str, Part]:
-    """List a pretraining run and the linear probe of its backbone."""
-    return {"pretrain": partial(_pretrain, args), "linear": partial(_linear, args)}
+    """List a pretraining run, and kNN and the linear probe of its backbone."""
+    return {
+        "pretrain": partial(_pretrain, args),
+        "knn": partial(_knn, args),
+        "linear": partial(_linear, args),
+    }
 
 
 STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Part]]] = {
@@ -330,11 +350,34 @@ def _two_processes(args: argparse.Namespace) -> Found:
     return {"ok": done.returncode == 0, "why": done.stderr[-200:] if done.returncode else ""}
 
 
+def _every_method(args: argparse.Namespace) -> Found:
+    """Train by each YAML of the digits for some steps, four at a time."""
+    configs = HERE.parent / "scripts" / "pretrain" / "digits"
+    names = sorted(path.stem for path in configs.glob("*.yaml"))
+    names = [name for name in names if find_spec("lightly") or not name.startswith("visreg")]
+    names = names[-2:] if args.toy else names
+
+    def train_by(name: str, folder: str) -> subprocess.CompletedProcess[str]:
+        given = ["--config-path", configs, "--config-name", name, f"++checkpoint.dir={folder}"]
+        given += ["++max_epochs=1", "++limit_train_batches=4", "++data.num_workers=0"]
+        given += ["++enable_progress_bar=false"]
+        if args.device == "cpu":
+            given.append("++accelerator=cpu")
+        return _run([HERE.parent / "main_pretrain.py", *given])
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(4) as pool:
+        done = pool.map(partial(train_by, folder=folder), names)
+        failed = {
+            name: one.stderr[-300:] for name, one in zip(names, done, strict=True) if one.returncode
+        }
+    return {"ok": not failed, "methods": len(names), **failed}
+
+
 def _pretrain(args: argparse.Namespace) -> Found:
-    """Train by the CIFAR-100 YAML, with max_time as the limit of this part."""
+    """Train by a CIFAR-100 YAML, with max_time as the limit of this part."""
     epochs = 1 if args.toy else args.epochs
     folder = args.out.with_suffix(".runs")
-    name = "rectified_lpjepa_digits" if args.toy else "rectified_lpjepa_cifar100"
+    name = "rectified_lpjepa_digits" if args.toy else args.yaml
     given = ["--config-path", "digits" if args.toy else "cifar", "--config-name", name]
     given[1] = str(HERE.parent / "scripts" / "pretrain" / given[1])
     given += [f"++checkpoint.dir={folder}", "++auto_resume.enabled=true"]
@@ -343,6 +386,8 @@ def _pretrain(args: argparse.Namespace) -> Found:
         given += ["++limit_train_batches=4", "++data.num_workers=0", "++accelerator=cpu"]
     elif args.data:
         given += [f"++data.train_path={args.data}", f"++data.val_path={args.data}"]
+    if not args.toy:
+        given += [f"++data.num_workers={args.workers}", f"++data.format={args.format}"]
     given.append(f"++max_time={{minutes:{args.minutes}}}")
     done = _run([HERE.parent / "main_pretrain.py", *given])
     (run,) = folder.glob("*/*/last.ckpt") if done.returncode == 0 else (None,)
@@ -353,22 +398,39 @@ def _pretrain(args: argparse.Namespace) -> Found:
     return {"ok": True, "epochs": saved["epoch"], "steps": saved["global_step"], "line": line}
 
 
+def _knn(args: argparse.Namespace) -> Found:
+    settings = ["++k=[20]", "++temperature=[0.07]", "++distance=[cosine]"]
+    found = _evaluate(args, "knn", "knn.json", settings)
+    results = found.pop("results", [])
+    return found | {each["features"]: each["acc1"] for each in results}
+
+
 def _linear(args: argparse.Namespace) -> Found:
+    epochs = 1 if args.toy else 50
+    settings = ["++cache_features=true", "++enable_progress_bar=false", f"++max_epochs={epochs}"]
+    settings.append(f"++checkpoint.dir={args.out.with_suffix('.runs')}")
+    return _evaluate(args, "linear", "linear-*.json", settings)
+
+
+def _evaluate(
+    args: argparse.Namespace, kind: str, file: str, settings: list[str]
+) -> dict[str, Any]:
+    """Evaluate the run of this stage, and read the file of results in its folder."""
     folder = args.out.with_suffix(".runs")
-    runs = [path.parent for path in folder.glob("rectified_lpjepa/*/last.ckpt")]
+    runs = [path.parent for path in folder.glob("*/*/last.ckpt")]
+    runs = [run for run in runs if run.parent.name != "linear"]
     if len(runs) != 1:
         return {"ok": False, "why": f"expected one run in {folder} but there are {len(runs)}"}
-    kind = "digits" if args.toy else "cifar"
-    given = ["--config-path", str(HERE.parent / "scripts" / "linear" / kind)]
-    given += ["--config-name", "rectified_lpjepa", f"++pretrained_feature_extractor={runs[0]}"]
-    given += [f"++checkpoint.dir={folder}", "++cache_features=true"]
-    given += ["++enable_progress_bar=false", f"++max_epochs={1 if args.toy else 50}"]
-    done = _run([HERE.parent / "main_linear.py", *given])
-    results = [*runs[0].glob("linear-*.json")]
+    configs = HERE.parent / "scripts" / kind / ("digits" if args.toy else "cifar")
+    command = ["--config-path", configs, "--config-name", "rectified_lpjepa", *settings]
+    command.append(f"++pretrained_feature_extractor={runs[0]}")
+    done = _run([HERE.parent / f"main_{kind}.py", *command])
+    results = [*runs[0].glob(file)]
     if done.returncode or not results:
         return {"ok": False, "why": done.stderr[-300:]}
     found = json.loads(results[0].read_text())
-    return {"ok": True, **{name: found[name] for name in ("features", "acc1", "acc5", "epochs")}}
+    names = ("results",) if kind == "knn" else ("features", "acc1", "acc5", "epochs")
+    return {"ok": True} | {name: found[name] for name in names}
 
 
 def _program(command: list[Any], names: tuple[str, ...]) -> Found:
@@ -393,6 +455,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=7, help="of training in `train`")
     parser.add_argument("--epochs", type=int, default=1000, help="of its schedule")
     parser.add_argument("--data", help="a folder with CIFAR-100")
+    parser.add_argument("--yaml", default="rectified_lpjepa_cifar100", help="`train` is by this")
+    parser.add_argument("--format", default="image_folder", help="of its images; or dali")
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) - 2))
+    parser.add_argument("--rounds", type=int, default=2, help="of each run in `step`")
     parser.add_argument("--toy", action="store_true", help="small enough for a CPU")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():

@@ -9,8 +9,9 @@ directions that is asked for. Both draw directions and targets within the measur
 is what ours cannot do without, alone: its products on the directions, forward and back, and its
 sorts; `floor_ratio` is the time of ours over that of the floor. Times are medians of alternating
 runs; memory is what a fresh process needs at its peak beyond what it held before (CUDA: what torch
-allocated), the median of up to five processes. `load` is the number of processes that were running
-on average in the minute before: beside other work times are longer, and not all by one factor.
+allocated), on a CPU the median of up to five processes. `load` is the number of processes that were
+running on average in the minute before: beside other work times are longer, and not all by one
+factor.
 """
 
 import argparse
@@ -177,8 +178,8 @@ def _in_fresh_process(name: str) -> float:
 
 
 def _memory(args: argparse.Namespace) -> dict[str, list[float]]:
-    """Measure in several processes: the allocator moves a single peak by a third."""
-    processes = min(args.repeats, 5)
+    """Measure in several processes on a CPU, where the allocator moves a single peak by a third."""
+    processes = 1 if args.device == "cuda" else min(args.repeats, 5)
     return {name: [_in_fresh_process(name) for _ in range(processes)] for name in MEASURED}
 
 
