@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -58,6 +59,22 @@ def test_a_queue_of_another_size_is_filled_anew() -> None:
     with pytest.warns(UserWarning, match=r"`queue` of \(4,\) does not fit one of \(2,\)"):
         resumable.on_train_epoch_start(None, module)
     assert module.queue.tolist() == [0.0, 0.0]
+
+
+def test_tensors_that_training_moved_are_compared_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DINO's and SwAV's normed weights are on the CPU before training and on the GPU in it."""
+    module, resumable = nn.Module(), Resumable()
+    module.weight = torch.ones(3)  # type: ignore[assignment]
+    resumable.setup(None, module, "fit")  # type: ignore[arg-type]
+    module.weight = torch.ones(3, device="meta")  # type: ignore[assignment]
+    equal = Mock(return_value=False)
+    monkeypatch.setattr(torch, "equal", equal)
+    checkpoint: dict[str, Any] = {"state_dict": {}}
+    resumable.on_save_checkpoint(None, module, checkpoint)  # type: ignore[arg-type]
+    assert [tensor.device.type for tensor in equal.call_args.args] == ["meta", "meta"]
+    assert list(checkpoint["changed_attributes"]) == [".weight"]
 
 
 @pytest.mark.parametrize(("keeps", "wanted"), [(True, {0, 2}), (False, {2})])
