@@ -34,6 +34,7 @@ from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.ordering import sort_in_place
 from solo_plugins.losses.projections import Piece
 from solo_plugins.losses.sliced_wasserstein import default_chunk_size
+from solo_plugins.losses.sorted_difference import joins_views
 from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
 
 TARGET = RectifiedGeneralizedGaussian(0.0, sigma_gn(1.0), 1.0)
@@ -65,10 +66,13 @@ class Floor:
 
     def __init__(self, views: list[Tensor], directions: Directions) -> None:
         projections = directions(views)
-        self.columns = projections.enter(torch.stack([view.detach() for view in views]))
-        num_views, _, num_samples = self.columns.shape
-        chunk_size = default_chunk_size(num_samples, self.columns.device)
-        jobs = number_of_jobs(projections.num * num_views * num_samples, self.columns.device)
+        samples = torch.stack([view.detach() for view in views])
+        num_views, self.num_samples, dim = samples.shape
+        if joins_views(samples.device):
+            samples = samples.view(1, -1, dim)
+        self.columns = projections.enter(samples)
+        chunk_size = default_chunk_size(self.num_samples, samples.device)
+        jobs = number_of_jobs(projections.num * num_views * self.num_samples, samples.device)
         shares = [share_of(range(projections.num), job, jobs) for job in range(jobs)]
         self.jobs = [
             partial(self._walk, projections.pieces(share, max(1, chunk_size // jobs)))
@@ -85,9 +89,10 @@ class Floor:
         buffers = Buffers(self.columns.device)
         for piece in pieces:
             for view, columns in enumerate(self.columns):
-                sort_in_place(piece.project(columns, view, buffers, "target"))
-                rows = sort_in_place(piece.project(columns, view, buffers, "outputs"))
-                piece.back(rows, gradient[view], view, buffers)
+                for name in ("target", "outputs"):
+                    projected = piece.project(columns, view, buffers, name)
+                    rows = sort_in_place(projected.view(-1, self.num_samples))
+                piece.back(rows.view(projected.shape), gradient[view], view, buffers)
 
 
 def main() -> None:

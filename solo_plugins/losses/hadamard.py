@@ -52,11 +52,14 @@ def sylvester(size: int, *, device: torch.device | str | None = None) -> Tensor:
         tensor([[ 1.,  1.],
                 [ 1., -1.]])
     """
-    matrix = torch.ones(1, 1, device=device)
-    while len(matrix) < size:
-        top, bottom = torch.cat([matrix, matrix], dim=1), torch.cat([matrix, -matrix], dim=1)
-        matrix = torch.cat([top, bottom])
-    return matrix
+    # Row i and column j have -1 where i & j has an odd number of bits.
+    places = torch.arange(size, device=device)
+    odd = places.unsqueeze(1) & places
+    shift = 1
+    while shift < size.bit_length() - 1:
+        odd ^= odd >> shift
+        shift *= 2
+    return 1 - 2 * (odd & 1).float()
 
 
 class HadamardProjections:
@@ -100,17 +103,16 @@ class HadamardProjections:
         self._signs = signs.unsqueeze(2)  # (blocks, P, 1)
         self._scale = self.dim**-0.5
         self._mix = mix
-        if mix is not None:
+        # Sylvester's smaller matrices are the corners of the larger ones.
+        factors = kronecker_factors(self.size)
+        self._matrix = sylvester(max(_GROUP, *factors), device=signs.device)
+        self._factors = [self._matrix[:factor, :factor] for factor in factors]
+        if mix is not None and self.dim == self.size:
+            self._order, self._rank = _inverse(places), places
+        elif mix is not None:
             self._order = places.argsort()
-            self._rank = self._order.argsort()
-            places = places[self._order]
+            self._rank, places = _inverse(self._order), places[self._order]
         self._places = places
-        # The output at each place, D where there is none.
-        self._outputs = torch.full((self.size,), self.dim, device=signs.device)
-        self._outputs[places] = torch.arange(self.dim, device=signs.device)
-        self._factors = [
-            sylvester(factor, device=signs.device) for factor in kronecker_factors(self.size)
-        ]
 
     def enter(self, samples: Tensor) -> Tensor:
         """Put the outputs of samples (V, N, D) at their places in (V, P, N), zeros elsewhere.
@@ -125,9 +127,8 @@ class HadamardProjections:
             columns = self._mix_groups(columns.index_select(1, self._order).mul_(signs))
             if self.dim == self.size:  # in the order of their places already
                 return columns
-        # one row of zeros for all places without an output
-        columns = torch.cat([columns, columns.new_zeros(len(columns), 1, columns.size(2))], dim=1)
-        return columns.index_select(1, self._outputs)
+        shape = (len(columns), self.size, columns.size(2))
+        return columns.new_zeros(shape).index_copy_(1, self._places, columns)
 
     def leave(self, columns: Tensor) -> Tensor:
         """Take the outputs (V, N, D) from their places in (V, P, N), which may be changed."""
@@ -148,7 +149,7 @@ class HadamardProjections:
         One view at a time, which takes less memory.
         """
         whole = self.dim - self.dim % _GROUP
-        matrix = sylvester(_GROUP, device=columns.device).to(columns.dtype) * _GROUP**-0.5
+        matrix = self._matrix[:_GROUP, :_GROUP].to(columns.dtype) * _GROUP**-0.5
         for view in columns:
             groups = view[:whole].unflatten(0, (whole // _GROUP, _GROUP))
             groups.copy_(torch.matmul(matrix, groups))
@@ -185,6 +186,10 @@ class HadamardProjections:
         pieces = self.pieces(range(self.num), 1)
         rows = [piece.project(columns, 0, buffers, "outputs").clone() for piece in pieces]
         return torch.cat(rows)
+
+
+def _inverse(order: Tensor) -> Tensor:
+    return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
 
 
 @dataclass(frozen=True)

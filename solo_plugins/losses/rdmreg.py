@@ -4,6 +4,7 @@
 __all__ = ["RDMReg", "sliced_wasserstein"]
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ from solo_plugins.distributions import Target
 from solo_plugins.losses.directions import Directions
 from solo_plugins.losses.projections import Projections
 from solo_plugins.losses.sliced_wasserstein import (
+    as_views,
     check_chunk_size,
+    distance_to,
     sliced_wasserstein,
-    stacked,
 )
 
 
@@ -89,15 +91,18 @@ class RDMReg(nn.Module):
         Raises:
             ValueError, TypeError: as :func:`sliced_wasserstein`.
         """
-        views = stacked(features)
+        views = as_views(features)
         if projections is None:
-            projections = self.directions(list(views), generator=generator)
-        if target is None:
-            # Drawn in the layout that projecting takes, samples last; all entries have one law.
-            shape = (views.size(2), views.size(1) * distributed.world_size())
-            target = self.target.sample(
-                shape if self.share_target else (views.size(0), *shape),
-                generator=generator,
-                device=views.device,
-            ).mT
-        return sliced_wasserstein(views, target, projections, chunk_size=self.chunk_size)
+            projections = self.directions(views, generator=generator)
+        if target is not None:
+            return sliced_wasserstein(views, target, projections, chunk_size=self.chunk_size)
+        draw = partial(self._draw, views, generator)
+        return distance_to(draw, views, projections, chunk_size=self.chunk_size)
+
+    def _draw(self, views: Sequence[Tensor], generator: torch.Generator | None) -> Tensor:
+        """Draw a sample (N, D) for each view or for all, N of all processes."""
+        (num_samples, dim), device = views[0].shape, views[0].device
+        # In the layout that projecting takes, samples last; all entries have one law.
+        samples = 1 if self.share_target else len(views)
+        shape = (samples, dim, num_samples * distributed.world_size())
+        return self.target.sample(shape, generator=generator, device=device).mT

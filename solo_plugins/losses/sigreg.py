@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from solo_plugins import distributed
 from solo_plugins.inputs import check_real
 from solo_plugins.losses.directions import RandomDirections
-from solo_plugins.losses.sliced_wasserstein import stacked
+from solo_plugins.losses.sliced_wasserstein import as_views
 
 
 def epps_pulley(samples: Tensor, *, num_knots: int = 17, max_frequency: float = 3.0) -> Tensor:
@@ -124,11 +124,11 @@ class SIGReg(nn.Module):
             ValueError: if the views are of no shape (N, D), or of several.
             TypeError: if they are complex.
         """
-        joined = stacked(views)
+        views = as_views(views)
         if projections is None:
-            projections = self.directions(list(joined), generator=generator).dense()
-        with torch.autocast(joined.device.type, enabled=False):
-            samples = joined.float() @ projections.float().T
+            projections = self.directions(views, generator=generator).dense()
+        with torch.autocast(views[0].device.type, enabled=False):
+            samples = torch.stack(views).float() @ projections.float().T
             return epps_pulley(
                 samples, num_knots=self.num_knots, max_frequency=self.max_frequency
             ).mean()

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The sliced two-sample Wasserstein distance."""
 
-__all__ = ["check_chunk_size", "default_chunk_size", "sliced_wasserstein", "stacked"]
+__all__ = [
+    "as_views",
+    "check_chunk_size",
+    "default_chunk_size",
+    "distance_to",
+    "sliced_wasserstein",
+]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -69,14 +75,38 @@ def sliced_wasserstein(
     References:
         Rectified LpJEPA, https://arxiv.org/abs/2602.01456, equation 13.
     """
-    views = stacked(features)
-    _check_samples(views, target)
+    views = as_views(features)
+    _check_num_samples(views)
+    _check_target(views, target)
+    target = target if target.ndim == 3 else target.unsqueeze(0)
+    return distance_to(target.detach, views, projections, chunk_size=chunk_size)
+
+
+def distance_to(
+    target: Callable[[], Tensor],
+    views: Sequence[Tensor],
+    projections: Tensor | Projections,
+    *,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Compute :func:`sliced_wasserstein` to samples that are drawn when they are needed.
+
+    Args:
+        target: gives samples (V or 1, N, D), of all processes. Nobody else holds them, so that
+            their memory is free again as soon as they are in the form that is projected.
+        views: outputs (N, D) of each view.
+        projections: as for :func:`sliced_wasserstein`.
+        chunk_size: as for :func:`sliced_wasserstein`.
+
+    Returns:
+        A scalar.
+    """
+    _check_num_samples(views)
     projections = _checked_projections(views, projections)
     check_chunk_size(chunk_size)
     if chunk_size is None:
-        num_samples = views.size(1) * distributed.world_size()
-        chunk_size = default_chunk_size(num_samples, views.device)
-    target = target if target.ndim == 3 else target.unsqueeze(0)
+        num_samples = len(views[0]) * distributed.world_size()
+        chunk_size = default_chunk_size(num_samples, views[0].device)
     return sorted_difference(views, target, projections, chunk_size)
 
 
@@ -86,24 +116,19 @@ def default_chunk_size(num_samples: int, device: torch.device) -> int:
     return max(1, elements // num_samples)
 
 
-def stacked(features: Tensor | Sequence[Tensor]) -> Tensor:
-    """Bring the features into the form (V, N, D), or refuse what has none."""
+def as_views(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Give the outputs (N, D) of each view, or refuse what has none."""
     if isinstance(features, Tensor):
-        views = features.unsqueeze(0) if features.ndim == 2 else features
+        views = list(features) if features.ndim == 3 else [features]
+        wanted, got = "(N, D) or (V, N, D)", f"shape {tuple(features.shape)}"
     else:
-        shapes = [tuple(view.shape) for view in features]
-        if len(set(shapes)) != 1 or len(shapes[0]) != 2:
-            raise ValueError(
-                f"Expected `features` to be views of one shape (N, D) but got {shapes}."
-            )
-        with torch.autocast(features[0].device.type, enabled=False):
-            views = torch.stack(list(features))  # autocast knows one half precision alone
-    check_real("features", views)
-    if views.ndim != 3 or not views.numel():
-        raise ValueError(
-            "Expected `features` to be (N, D) or (V, N, D), none of them 0, but got shape "
-            f"{tuple(views.shape)}."
-        )
+        views = list(features)
+        wanted, got = "views of one shape (N, D)", f"{[tuple(view.shape) for view in views]}"
+    for view in views:
+        check_real("features", view)
+    shapes = {tuple(view.shape) for view in views}
+    if [len(shape) for shape in shapes if all(shape)] != [2]:
+        raise ValueError(f"Expected `features` to be {wanted}, none of them 0, but got {got}.")
     return views
 
 
@@ -113,30 +138,34 @@ def check_chunk_size(chunk_size: int | None) -> None:
         raise ValueError(f"Expected `chunk_size` to be positive but got {chunk_size}.")
 
 
-def _check_samples(views: Tensor, target: Tensor) -> None:
-    if views.size(1) < 2:
+def _check_num_samples(views: Sequence[Tensor]) -> None:
+    if len(views[0]) < 2:
         raise ValueError(
             "Expected `features` to be (N, D) or (V, N, D) with at least 2 samples but got shape "
-            f"{tuple(views.shape)}."
+            f"{(len(views), *views[0].shape)}."
         )
-    world_size, (num_views, num_samples, dim) = distributed.world_size(), views.shape
+
+
+def _check_target(views: Sequence[Tensor], target: Tensor) -> None:
+    world_size, (num_samples, dim) = distributed.world_size(), views[0].shape
     wanted = (num_samples * world_size, dim)
-    if tuple(target.shape) not in (wanted, (num_views, *wanted)):
+    if tuple(target.shape) not in (wanted, (len(views), *wanted)):
         raise ValueError(
-            f"Expected `target` to have shape {wanted} or {(num_views, *wanted)} for {world_size} "
-            f"process(es) with features {tuple(views.shape)} but got {tuple(target.shape)}."
+            f"Expected `target` to have shape {wanted} or {(len(views), *wanted)} for {world_size} "
+            f"process(es) with features {(len(views), num_samples, dim)} but got "
+            f"{tuple(target.shape)}."
         )
     _check_constant("target", target)
 
 
-def _checked_projections(views: Tensor, given: Tensor | Projections) -> Projections:
-    num_views, _, dim = views.shape
+def _checked_projections(views: Sequence[Tensor], given: Tensor | Projections) -> Projections:
+    dim = views[0].size(1)
     if isinstance(given, Tensor):
         if given.ndim not in (2, 3):
             raise _wrong_shape(views, tuple(given.shape))
         _check_constant("projections", given)
     projections = as_projections(given)
-    if projections.dim != dim or projections.num_views not in (1, num_views):
+    if projections.dim != dim or projections.num_views not in (1, len(views)):
         own = (projections.num_views,) if projections.num_views > 1 else ()
         raise _wrong_shape(views, (*own, projections.num, projections.dim))
     world_size = distributed.world_size()
@@ -148,10 +177,10 @@ def _checked_projections(views: Tensor, given: Tensor | Projections) -> Projecti
     return projections
 
 
-def _wrong_shape(views: Tensor, shape: tuple[int, ...]) -> ValueError:
-    num_views, _, dim = views.shape
+def _wrong_shape(views: Sequence[Tensor], shape: tuple[int, ...]) -> ValueError:
+    dim = views[0].size(1)
     return ValueError(
-        f"Expected `projections` to have shape (K, {dim}) or ({num_views}, K, {dim}) but got "
+        f"Expected `projections` to have shape (K, {dim}) or ({len(views)}, K, {dim}) but got "
         f"{shape}."
     )
 

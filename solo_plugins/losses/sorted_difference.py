@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Squared differences of sorted projections, with their gradient, walked in pieces."""
 
-__all__ = ["sorted_difference"]
+__all__ = ["joins_views", "sorted_difference"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,20 +20,24 @@ from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
 
 
 def sorted_difference(
-    features: Tensor, target: Tensor, projections: Projections, chunk_size: int
+    views: Sequence[Tensor],
+    target: Callable[[], Tensor],
+    projections: Projections,
+    chunk_size: int,
 ) -> Tensor:
     """Compute the mean squared difference of sorted projections.
 
     Args:
-        features: outputs (V, N, D) of this process.
-        target: samples (V or 1, N, D), N of all processes.
+        views: outputs (N, D) of this process for each of V views.
+        target: gives samples (V or 1, N, D), N of all processes. A function, so that nobody holds
+            them longer than they are needed.
         projections: K directions, the same on all processes.
         chunk_size: projections at a time.
 
     Returns:
         The mean over V, K and N, a scalar, the same on all processes.
     """
-    return _SortedDifference.apply(features, target, projections, chunk_size)
+    return _SortedDifference.apply(target, projections, chunk_size, *views)
 
 
 class _SortedDifference(torch.autograd.Function):
@@ -41,31 +45,43 @@ class _SortedDifference(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, target: Tensor, projections: Projections, chunk_size: int
+        ctx: Any,
+        target: Callable[[], Tensor],
+        projections: Projections,
+        chunk_size: int,
+        *views: Tensor,
     ) -> Tensor:
         rank, world_size = distributed.rank(), distributed.world_size()
-        dtype = torch.promote_types(features.dtype, torch.float32)
-        with torch.autocast(features.device.type, enabled=False):
-            z = projections.enter(distributed.gather(features).to(dtype))
-            y = projections.enter(target.detach().to(dtype))
+        device = views[0].device
+        with torch.autocast(device.type, enabled=False):
+            joined = joins_views(device) and projections.num_views == 1
+            dtype = torch.promote_types(views[0].dtype, torch.float32)
+            # What is drawn takes most memory while it is drawn: nothing else is there yet.
+            y = _entered(target(), projections, dtype, joined)
+            samples = distributed.gather(torch.stack(views))
+            num_views, num_samples, _ = samples.shape
+            z = _entered(samples, projections, dtype, joined)
+            del samples
             own = share_of(range(projections.num), rank, world_size)
-            walk = _Walk(z, y, projections, chunk_size, ctx.needs_input_grad[0])
+            walk = _Walk(z, y, projections, num_samples, chunk_size, any(ctx.needs_input_grad))
             value, gradient = walk.over(own)
+            del z, y, walk
             # The processes' numbers of projections differ by one at most: weigh each by its own.
-            count = projections.num * z.size(0) * z.size(2)
+            count = projections.num * num_views * num_samples
             value /= count
             if world_size > 1:
                 dist.all_reduce(value)
             if gradient is not None:
-                ctx.save_for_backward(projections.leave(gradient.mul_(2 / count)))
-        ctx.place = (rank, world_size, features.dtype)
+                gradient = projections.leave(gradient.mul_(2 / count))
+                ctx.save_for_backward(gradient.reshape(num_views, num_samples, -1))
+        ctx.place = (rank, world_size, [view.dtype for view in views])
         return value
 
     @staticmethod
     @once_differentiable  # the gradient is kept as a number: it has no graph of its own
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        rank, world_size, dtype = ctx.place
+        rank, world_size, dtypes = ctx.place
         if world_size > 1:
             # Each process has the gradient of its own projections only. The sum is the gradient of
             # the whole loss; times W, since DDP divides by it.
@@ -73,24 +89,48 @@ class _SortedDifference(torch.autograd.Function):
             dist.all_reduce(gradient)
             own = gradient.size(1) // world_size
             gradient = gradient[:, rank * own : (rank + 1) * own]
-        return (gradient * grad_outputs[0]).to(dtype), None, None, None
+        scale = grad_outputs[0]
+        gradients = [(part * scale).to(dtype) for part, dtype in zip(gradient, dtypes, strict=True)]
+        return (None, None, None, *gradients)
+
+
+def joins_views(device: torch.device) -> bool:
+    """Whether all views are projected and sorted by the same operations.
+
+    A GPU waits for the program that starts its operations: few large ones suit it. A CPU is faster
+    with operations on memory that fits into its cache.
+    """
+    return device.type != "cpu"
+
+
+def _entered(samples: Tensor, projections: Projections, dtype: torch.dtype, joined: bool) -> Tensor:
+    """Bring samples (V, N, D) into the form that is projected, maybe as one view of V N."""
+    samples = samples.to(dtype)
+    return projections.enter(samples.reshape(1, -1, samples.size(2)) if joined else samples)
 
 
 class _Walk:
     """Sums of squared sorted differences, and half their gradient, over views and directions.
 
     Args:
-        z: outputs (V, C, N), as the projections take them.
-        y: target samples (V or 1, C, N), likewise.
+        z: outputs (V, C, N), as the projections take them, or the same as (1, C, V N).
+        y: target samples (V or 1, C, N), likewise, or the same as (1, C, V N).
         projections: the directions.
+        num_samples: N.
         chunk_size: projections at a time, of all threads together.
         with_gradient: whether the gradient is computed.
     """
 
     def __init__(
-        self, z: Tensor, y: Tensor, projections: Projections, chunk_size: int, with_gradient: bool
+        self,
+        z: Tensor,
+        y: Tensor,
+        projections: Projections,
+        num_samples: int,
+        chunk_size: int,
+        with_gradient: bool,
     ) -> None:
-        self.z, self.y, self.projections = z, y, projections
+        self.z, self.y, self.projections, self.num_samples = z, y, projections, num_samples
         self.chunk_size, self.with_gradient = chunk_size, with_gradient
         self.shared = y.size(0) == 1 and projections.num_views == 1
 
@@ -101,36 +141,52 @@ class _Walk:
             rows: their numbers.
 
         Returns:
-            The sum, a scalar, and half its gradient (V, C, N).
+            The sum, a scalar, and half its gradient, of the shape of `z`.
         """
-        num_views, _, num_samples = self.z.shape
-        jobs = number_of_jobs(len(rows) * num_views * num_samples, self.z.device)
+        num_views, _, num_columns = self.z.shape
+        jobs = number_of_jobs(len(rows) * num_views * num_columns, self.z.device)
         chunk_size = max(1, self.chunk_size // jobs)
-        shares = [
-            partial(self._sum, self.projections.pieces(share_of(rows, job, jobs), chunk_size))
-            for job in range(jobs)
-        ]
-        (value, gradient), *others = in_parallel(shares)
-        for other_value, other_gradient in others:
-            value += other_value
-            if gradient is not None and other_gradient is not None:
-                gradient += other_gradient
-        return value, gradient
-
-    def _sum(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor | None]:
-        value = self.z.new_zeros(())
+        # A job of few views needs memory for the gradient of these alone.
+        groups = num_views if jobs % num_views == 0 and not self.shared else 1
         gradient = torch.zeros_like(self.z) if self.with_gradient else None
+        work = [
+            (share_of(range(num_views), group, groups), share_of(rows, job, jobs // groups), job)
+            for group in range(groups)
+            for job in range(jobs // groups)
+        ]
+        sums = in_parallel(
+            [
+                partial(self._sum, self.projections.pieces(share, chunk_size), views, gradient, job)
+                for views, share, job in work
+            ]
+        )
+        total = self.z.new_zeros(())
+        for (views, *_), (value, own_gradient) in zip(work, sums, strict=True):
+            total += value
+            if gradient is not None and own_gradient is not None:
+                gradient[views.start : views.stop] += own_gradient
+        return total, gradient
+
+    def _sum(
+        self, pieces: Sequence[Piece], views: range, gradient: Tensor | None, job: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Sum over views; the first job of each adds to the gradient, others give one of theirs."""
+        value = self.z.new_zeros(())
+        into = None if gradient is None else gradient[views.start : views.stop]
+        own_gradient = None
+        if into is not None and job:
+            own_gradient = into = torch.zeros_like(into)
         buffers = Buffers(self.z.device)
         for piece in pieces:
             sorted_target = None
-            for view in range(self.z.size(0)):
+            for place, view in enumerate(views):
                 if sorted_target is None or not self.shared:
                     columns = self.y[view % self.y.size(0)]
                     projected = piece.project(columns, view, buffers, "target")
-                    sorted_target = sort_in_place(projected)
-                into = None if gradient is None else gradient[view]
-                value += _compare(self.z[view], sorted_target, piece, view, into, buffers)
-        return value, gradient
+                    sorted_target = sort_in_place(projected.view(-1, self.num_samples))
+                part = None if into is None else into[place]
+                value += _compare(self.z[view], sorted_target, piece, view, part, buffers)
+        return value, own_gradient
 
 
 def _compare(
@@ -143,11 +199,14 @@ def _compare(
 ) -> Tensor:
     """Compute one term of the sum."""
     projected = piece.project(columns, view, buffers, "outputs")
+    rows = projected.view(-1, sorted_target.size(1))
+    if len(rows) > len(sorted_target):  # one target for views that are joined
+        sorted_target = sorted_target.repeat_interleave(len(rows) // len(sorted_target), dim=0)
     if gradient is None:
-        return _sum_of_squares(sort_in_place(projected).sub_(sorted_target))
-    difference = projected.sub_(match_by_rank(projected, sorted_target, buffers))
+        return _sum_of_squares(sort_in_place(rows).sub_(sorted_target))
+    difference = rows.sub_(match_by_rank(rows, sorted_target, buffers))
     value = _sum_of_squares(difference)
-    piece.back(difference, gradient, view, buffers)
+    piece.back(difference.view(projected.shape), gradient, view, buffers)
     return value
 
 

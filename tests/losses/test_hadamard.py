@@ -47,6 +47,7 @@ def test_rows_are_scipys_matrix_with_signs_and_of_unit_length(dim: int, mixed: b
 @pytest.mark.parametrize("dim", DIMS)
 @pytest.mark.parametrize("num", [1, 7, 100, 1030])
 @pytest.mark.parametrize("chunk_size", [None, 1, 100])
+@pytest.mark.usefixtures("joined")
 def test_value_and_gradient_are_the_dense_matrixs(
     dim: int, num: int, chunk_size: int | None
 ) -> None:

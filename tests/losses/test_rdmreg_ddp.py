@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 import torch
@@ -11,10 +12,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from solo_plugins.distributions import RectifiedGeneralizedGaussian
-from solo_plugins.losses import DIRECTIONS, RDMReg, random_directions, sliced_wasserstein
+from solo_plugins.losses import (
+    DIRECTIONS,
+    RDMReg,
+    random_directions,
+    sliced_wasserstein,
+    sorted_difference,
+)
 
 WORLD, N, D, K = 2, 8, 5, 15  # an odd number of projections: unequal shares
-KINDS = ("explicit", "random", "torch_svd_and_random", "hadamard")
+KINDS = ("explicit", "random", "torch_svd_and_random", "hadamard", "hadamard, views joined")
 # the target's shape, the number of projections, and what two processes say of them
 REFUSED = {
     "local-target": ((N, D), K, r"`target` to have shape \(16, 5\) .* 2 proc.* but got \(8, 5\)"),
@@ -28,8 +35,10 @@ def _loss(kind: str, outputs: Tensor) -> Tensor:
     if kind == "explicit":
         target = torch.randn(2, WORLD * N, D, generator=generator)
         return sliced_wasserstein(outputs, target, random_directions(K, D, generator=generator))
-    rdm_reg = RDMReg(RectifiedGeneralizedGaussian(0.0, 1.0, 1.0), DIRECTIONS[kind](K))
-    return rdm_reg(outputs, generator=generator)
+    name, _, joined = kind.partition(", ")
+    rdm_reg = RDMReg(RectifiedGeneralizedGaussian(0.0, 1.0, 1.0), DIRECTIONS[name](K))
+    with mock.patch.object(sorted_difference, "joins_views", return_value=bool(joined)):
+        return rdm_reg(outputs, generator=generator)
 
 
 def _step(kind: str, share: slice) -> tuple[Tensor, Tensor]:

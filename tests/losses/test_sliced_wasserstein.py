@@ -44,6 +44,7 @@ def _slow(views: Tensor, target: Tensor, projections: Tensor) -> Tensor:
 @pytest.mark.parametrize("shared_projections", [True, False])
 @pytest.mark.parametrize("num_views", [1, 2, 3])
 @pytest.mark.parametrize("chunk_size", [None, 1, 7, K, 100])
+@pytest.mark.usefixtures("joined")
 def test_value_and_gradient_are_the_slow_formulas(
     shared_target: bool, shared_projections: bool, num_views: int, chunk_size: int | None
 ) -> None:
