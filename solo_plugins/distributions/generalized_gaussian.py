@@ -221,8 +221,7 @@ def _standard_laplace(
     signed = uniform.to(dtype, copy=True)
     tail = uniform.abs_().mul_(-2).add_(1).to(dtype)  # P(|X| > |x|)
     del uniform  # twice the memory of the others
-    size = tail.clamp_min_(2.0**-54).log_().neg_()
-    return size.copysign_(signed)
+    return tail.clamp_min_(2.0**-54).log_().copysign_(signed)  # the size is that of the log
 
 
 def _inverse_gammaincc(a: Tensor, tail: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ __all__ = [
 ]
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Protocol
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from solo_plugins import distributed
 from solo_plugins.inputs import check_samples
-from solo_plugins.losses.hadamard import HadamardProjections
+from solo_plugins.losses.hadamard import LARGEST_FACTOR, HadamardProjections, sylvester
 from solo_plugins.losses.projections import Projections, as_projections
 
 
@@ -290,6 +290,8 @@ class HadamardDirections:
     """
 
     num_projections: int
+    # by device: what is the same at every call, and many small operations on a GPU
+    _matrices: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_positive(self.num_projections)
@@ -314,12 +316,15 @@ class HadamardDirections:
             raise ValueError(f"Expected `features` to have at least 2 outputs but got {dim}.")
         size = 2 ** (dim - 1).bit_length()
         blocks = -(-self.num_projections // size)
-        coins = torch.empty(blocks, size, device=device).bernoulli_(generator=generator)
+        coins = torch.empty(blocks * size + dim, device=device).bernoulli_(generator=generator)
+        signs, mix = coins.mul_(2).sub_(1).split([blocks * size, dim])
         ranks = torch.empty(size, device=device).uniform_(generator=generator)
         places = ranks.argsort()[:dim]
-        mix = torch.empty(dim, device=device).bernoulli_(generator=generator)
+        if device not in self._matrices:
+            self._matrices[device] = sylvester(LARGEST_FACTOR, device=device)
+        matrix = self._matrices[device]
         return HadamardProjections(
-            self.num_projections, coins.mul_(2).sub_(1), places, mix.mul_(2).sub_(1)
+            self.num_projections, signs.view(blocks, size), places, mix, matrix
         )
 
 

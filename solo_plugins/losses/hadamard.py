@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Projections on the rows of Hadamard matrices with random signs, without a dense product."""
 
-__all__ = ["HadamardProjections", "kronecker_factors", "sylvester"]
+__all__ = ["LARGEST_FACTOR", "HadamardProjections", "kronecker_factors", "sylvester"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from solo_plugins.losses.projections import Piece
 # The largest Kronecker factor is 2**4: a factor of n costs 2n operations an element, and more and
 # smaller factors cost more passes over memory.
 _LOG_FACTOR = 4
+LARGEST_FACTOR = 2**_LOG_FACTOR
 # Outputs that are mixed with each other before the blocks.
 _GROUP = 8
 
@@ -90,6 +91,7 @@ class HadamardProjections:
         signs: 1 and -1, (blocks, P), with at least K / P blocks.
         places: the column t of each output, (D,), all different, each below P.
         mix: 1 and -1, (D,), for the outputs in the order of their places, or None.
+        matrix: what :func:`sylvester` makes of :data:`LARGEST_FACTOR`, if it is there already.
 
     References:
         Yu et al., Orthogonal Random Features, NeurIPS 2016 (structured orthogonal random features);
@@ -98,15 +100,25 @@ class HadamardProjections:
 
     num_views = 1
 
-    def __init__(self, num: int, signs: Tensor, places: Tensor, mix: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        num: int,
+        signs: Tensor,
+        places: Tensor,
+        mix: Tensor | None = None,
+        matrix: Tensor | None = None,
+    ) -> None:
         self.num, self.dim, self.size = num, len(places), signs.size(1)
         self._signs = signs.unsqueeze(2)  # (blocks, P, 1)
         self._scale = self.dim**-0.5
         self._mix = mix
+        self._mix_signs: dict[torch.dtype, Tensor] = {}
         # Sylvester's smaller matrices are the corners of the larger ones.
         factors = kronecker_factors(self.size)
-        self._matrix = sylvester(max(_GROUP, *factors), device=signs.device)
-        self._factors = [self._matrix[:factor, :factor] for factor in factors]
+        if matrix is None:
+            matrix = sylvester(max(_GROUP, *factors), device=signs.device)
+        self._matrix = matrix
+        self._factors = [matrix[:factor, :factor] for factor in factors]
         if mix is not None and self.dim == self.size:
             self._order, self._rank = _inverse(places), places
         elif mix is not None:
@@ -123,8 +135,8 @@ class HadamardProjections:
         if self._mix is None:
             columns = columns * self._scale
         else:
-            signs = self._signs_of_mix(columns.dtype)
-            columns = self._mix_groups(columns.index_select(1, self._order).mul_(signs))
+            columns = columns.index_select(1, self._order)
+            columns = self._mix_groups(columns.mul_(self._signs_of_mix(columns.dtype)))
             if self.dim == self.size:  # in the order of their places already
                 return columns
         shape = (len(columns), self.size, columns.size(2))
@@ -140,18 +152,27 @@ class HadamardProjections:
         return self._mix_groups(columns).mul_(signs).index_select(1, self._rank).mT
 
     def _signs_of_mix(self, dtype: torch.dtype) -> Tensor:
-        assert self._mix is not None
-        return self._mix.to(dtype).unsqueeze(1) * self._scale
+        """Give (D, 1): the signs, over the root of D, and over that of 8 where eight are mixed."""
+        if dtype not in self._mix_signs:
+            assert self._mix is not None
+            signs = self._mix.to(dtype).unsqueeze(1) * self._scale
+            signs[: self._mixed] *= _GROUP**-0.5
+            self._mix_signs[dtype] = signs
+        return self._mix_signs[dtype]
+
+    @property
+    def _mixed(self) -> int:
+        """How many outputs are mixed: what is left of D is not."""
+        return self.dim - self.dim % _GROUP
 
     def _mix_groups(self, columns: Tensor) -> Tensor:
-        """Multiply every eight of the rows (V, D, N) by the symmetric orthogonal matrix, in place.
+        """Multiply every eight of the rows (V, D, N) by Sylvester's symmetric matrix, in place.
 
         One view at a time, which takes less memory.
         """
-        whole = self.dim - self.dim % _GROUP
-        matrix = self._matrix[:_GROUP, :_GROUP].to(columns.dtype) * _GROUP**-0.5
+        matrix = self._matrix[:_GROUP, :_GROUP].to(columns.dtype)
         for view in columns:
-            groups = view[:whole].unflatten(0, (whole // _GROUP, _GROUP))
+            groups = view[: self._mixed].unflatten(0, (self._mixed // _GROUP, _GROUP))
             groups.copy_(torch.matmul(matrix, groups))
         return columns
 

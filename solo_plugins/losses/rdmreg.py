@@ -102,7 +102,10 @@ class RDMReg(nn.Module):
     def _draw(self, views: Sequence[Tensor], generator: torch.Generator | None) -> Tensor:
         """Draw a sample (N, D) for each view or for all, N of all processes."""
         (num_samples, dim), device = views[0].shape, views[0].device
-        # In the layout that projecting takes, samples last; all entries have one law.
-        samples = 1 if self.share_target else len(views)
-        shape = (samples, dim, num_samples * distributed.world_size())
-        return self.target.sample(shape, generator=generator, device=device).mT
+        # In the layout that projecting takes, samples last, of all views side by side; all entries
+        # have one law.
+        num_views = 1 if self.share_target else len(views)
+        num_samples *= distributed.world_size()
+        shape = (dim, num_views * num_samples)
+        drawn = self.target.sample(shape, generator=generator, device=device)
+        return drawn.T.unflatten(0, (num_views, num_samples))
