@@ -56,8 +56,16 @@ def match_by_rank(rows: Tensor, sorted_rows: Tensor, buffers: Buffers | None = N
         tensor([[3., 1., 2.]])
     """
     buffers = buffers or Buffers(rows.device)
-    order = order_of(rows, buffers)
-    return buffers.take("right", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
+    keys = _narrow_keys(rows, buffers)
+    if keys is None:
+        order = _other_order(rows)
+        return buffers.take("right", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
+    # An order takes 64 bits a value: half of it at a time. What is matched overwrites its key.
+    matched, half = keys.view(rows.dtype), (len(rows) + 1) // 2
+    for part in (slice(half), slice(half, None)):
+        order = buffers.take("left", keys[part].shape, torch.int64).copy_(keys[part])
+        matched[part].scatter_(1, order, sorted_rows[part])
+    return matched
 
 
 def order_of(rows: Tensor, buffers: Buffers | None = None) -> Tensor:
@@ -72,27 +80,35 @@ def order_of(rows: Tensor, buffers: Buffers | None = None) -> Tensor:
         columns, values of all rows that differ by less than one part in 2**21 of the largest
         magnitude (2**23 for 256 columns) may be taken for equal.
     """
+    buffers = buffers or Buffers(rows.device)
+    keys = _narrow_keys(rows, buffers)
+    if keys is None:
+        return _other_order(rows)
+    return buffers.take("left", rows.shape, torch.int64).copy_(keys)
+
+
+def _other_order(rows: Tensor) -> Tensor:
     if rows.device.type != "cpu":
         return rows.sort(dim=-1).indices
     if rows.dtype != torch.float32:
         return torch.from_numpy(np.argsort(rows.numpy(), axis=-1))
-    magnitude = max(abs(float(value)) for value in rows.aminmax())
-    if not math.isfinite(magnitude):
+    if not rows.isfinite().all():
         return rows.argsort(dim=-1)  # the bits of a column would not survive in them
-    bits = (rows.size(-1) - 1).bit_length()
-    if bits <= _NARROW_BITS and _is_narrow(rows, magnitude):
-        return _narrow_order(rows, magnitude, bits, buffers or Buffers(rows.device))
     return _wide_order(rows)
 
 
-def _is_narrow(rows: Tensor, magnitude: float) -> bool:
-    flat = rows.flatten()
-    root_mean_square = (float(torch.dot(flat, flat)) / rows.numel()) ** 0.5
-    # Outside these bounds squares, or what values are scaled by, may not be numbers of float32.
-    return 1e-15 < magnitude <= _NARROW_SPREAD * root_mean_square < 1e15
+def _narrow_keys(rows: Tensor, buffers: Buffers) -> Tensor | None:
+    """Order float32 rows on a CPU, if their values are of sizes that suit 32 bits.
 
-
-def _narrow_order(rows: Tensor, magnitude: float, bits: int, buffers: Buffers) -> Tensor:
+    Returns:
+        Columns (R, N), int32, in the buffer "right".
+    """
+    if rows.device.type != "cpu" or rows.dtype != torch.float32:
+        return None
+    bits = (rows.size(-1) - 1).bit_length()
+    magnitude = max(abs(float(value)) for value in rows.aminmax())
+    if bits > _NARROW_BITS or not _is_narrow(rows, magnitude):
+        return None
     scale = 2.0 ** (31 - bits) * (1 - 2.0**-20) / magnitude
     scaled = torch.mul(rows, scale, out=buffers.take("right", rows.shape, rows.dtype))
     keys = buffers.take("right", rows.shape, torch.int32).copy_(scaled)  # each in its own place
@@ -100,7 +116,16 @@ def _narrow_order(rows: Tensor, magnitude: float, bits: int, buffers: Buffers) -
     torch.add(torch.arange(rows.size(-1), dtype=torch.int32), keys, alpha=2**bits, out=keys)
     keys.numpy().sort(axis=-1)
     keys &= 2**bits - 1
-    return buffers.take("left", rows.shape, torch.int64).copy_(keys)
+    return keys
+
+
+def _is_narrow(rows: Tensor, magnitude: float) -> bool:
+    if not math.isfinite(magnitude):
+        return False
+    flat = rows.flatten()
+    root_mean_square = (float(torch.dot(flat, flat)) / rows.numel()) ** 0.5
+    # Outside these bounds squares, or what values are scaled by, may not be numbers of float32.
+    return 1e-15 < magnitude <= _NARROW_SPREAD * root_mean_square < 1e15
 
 
 def _wide_order(rows: Tensor) -> Tensor:

@@ -204,9 +204,8 @@ def _compare(
         sorted_target = sorted_target.repeat_interleave(len(rows) // len(sorted_target), dim=0)
     if gradient is None:
         return _sum_of_squares(sort_in_place(rows).sub_(sorted_target))
-    difference = rows.sub_(match_by_rank(rows, sorted_target, buffers))
-    value = _sum_of_squares(difference)
-    piece.back(difference.view(projected.shape), gradient, view, buffers)
+    value = _sum_of_squares(rows.sub_(match_by_rank(rows, sorted_target, buffers)))
+    piece.back(projected, gradient, view, buffers)
     return value
 
 
