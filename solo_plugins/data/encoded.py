@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from solo_plugins.data.files import PreloadedFiles
-from solo_plugins.data.images import image_bytes, read_image
+from solo_plugins.data.images import image_bytes, image_size, read_image
 from solo_plugins.errors import UnreadableImageError
 
 # PIL's names of what DALI decodes; an MPO file is a JPEG with others behind it.
@@ -36,6 +36,7 @@ class EncodedFiles:
     def __init__(self, paths: Sequence[str], targets: Sequence[int], *, preload: bool) -> None:
         self.paths, self.targets = paths, targets
         self._preloaded = PreloadedFiles(paths) if preload else None
+        self._has_a_size = np.zeros(len(paths), bool)  # that may be decoded: DALI has no limit
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -53,7 +54,8 @@ class EncodedFiles:
             The indexes and the bytes of each file of each batch.
 
         Raises:
-            UnreadableImageError: naming the file, if it cannot be read.
+            UnreadableImageError: naming the file, if it cannot be read, or has more pixels than
+                are decoded.
         """
         waiting: deque[tuple[np.ndarray, list[Future[np.ndarray]]]] = deque()
         pool = ThreadPoolExecutor(num_threads)
@@ -90,9 +92,12 @@ class EncodedFiles:
 
     def _content(self, index: int) -> np.ndarray:
         path = self.paths[index]
-        if self._preloaded is not None:
-            return np.frombuffer(self._preloaded.content(path), np.uint8)
-        return np.frombuffer(image_bytes(path), np.uint8)
+        held = self._preloaded
+        content = image_bytes(path) if held is None else held.content(path)
+        if not self._has_a_size[index]:
+            image_size(path, content)
+            self._has_a_size[index] = True
+        return np.frombuffer(content, np.uint8)
 
     def _line(self, path: str) -> str:
         try:

@@ -87,19 +87,21 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return _upright(_rgb(image), image)
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(path: str | Path, content: bytes | None = None) -> tuple[int, int]:
     """Read an image's size from its header.
 
     Args:
         path: the file.
+        content: what it holds, if that has been read already.
 
     Returns:
         Width and height in pixels.
 
     Raises:
-        UnreadableImageError: naming the file, if its header cannot be read.
+        UnreadableImageError: naming the file, if its header cannot be read, or has more than 2**27
+            pixels.
     """
-    with _opened(path, None) as image:
+    with _opened(path, content) as image:
         return image.size
 
 

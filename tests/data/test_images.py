@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import PretrainDataModule
+from solo_plugins.data.encoded import EncodedFiles
 from solo_plugins.data.files import ImageFiles, PreloadedFiles
 from solo_plugins.data.headers import looks_whole
 from solo_plugins.data.images import image_size, read_image
@@ -157,6 +158,11 @@ def test_a_file_that_cannot_be_decoded_is_named_in_one_line(
     assert len(str(caught.value).splitlines()) == 1
 
 
+def _for_dali(path: Path) -> None:
+    files = EncodedFiles([str(path)], [0], preload=False)
+    assert len(list(files.read([np.array([0])]))) == 1
+
+
 def _png_of(width: int, height: int) -> bytes:
     """Write the beginning of an image of one colour, which PNG packs a thousand times."""
 
@@ -181,7 +187,7 @@ def test_an_image_that_would_fill_the_memory_is_named(
     path.write_bytes(_png_of(*size))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PIL's own, from two thirds of the limit on
-        for read in (read_image, image_size):
+        for read in (read_image, image_size, _for_dali):
             with pytest.raises(UnreadableImageError, match=rf"image\.png' cannot be .*{text}"):
                 read(path)
 
