@@ -82,6 +82,16 @@ def test_a_run_with_a_bar_shows_loss_and_active_outputs(
     assert re.search(rf"loss={number}, active={number} % \(50\)", printed)
 
 
+def test_what_is_said_of_a_stop_stands_on_a_line_of_its_own(
+    make_cfg: Callable[..., DictConfig], killed_after: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain(make_cfg(enable_progress_bar=True), callbacks=[killed_after(2)])
+    shown = capsys.readouterr()
+    assert "Epoch 1/" in shown.out + shown.err
+    assert not shown.out.rpartition("Epoch 1/")[2].rstrip(" ").endswith("]")
+
+
 def test_a_ctrl_c_outside_training_says_how_to_go_on(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit, match="130"), one_line_errors():
         raise KeyboardInterrupt
