@@ -239,3 +239,15 @@ def test_more_epochs_are_a_run_of_their_own(enabled: bool, cfg: Make) -> None:
         own = _leave(cfg(**settings))
         again = find_run(cfg(**settings))
         assert (again.checkpoint, again.lengthens) == (own / "last.ckpt", False)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_is_no_checkpoint_to_go_on_from_is_named(
+    exists: bool, cfg: Make, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    if exists:
+        other.mkdir()  # a folder without a checkpoint
+    message = r"^Expected `resume_from_checkpoint` to be a checkpoint .* but got '.*/other'\.$"
+    with pytest.raises(ConfigurationError, match=message):
+        find_run(cfg(resume_from_checkpoint=str(other)))

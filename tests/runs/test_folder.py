@@ -158,3 +158,13 @@ def test_a_setting_that_is_gone_counts_unless_it_was_off(value: float, folder: R
     folder.write_config(cfg, cfg)
     kept = {"coordinate_weight": value} if value else {}
     assert folder.read_config() == {"method_kwargs": kept}
+
+
+def test_a_run_that_is_taken_up_is_the_same_run_of_this_process() -> None:
+    before = RunState(
+        status="stopped", reason="a callback", epochs=3, steps=66, run_id="ab", host="x", process=1
+    )
+    now, fresh = before.now(), RunState()
+    assert (now.run_id, now.epochs, now.steps) == ("ab", 3, 66)
+    assert (now.status, now.reason, now.host) == (fresh.status, fresh.reason, fresh.host)
+    assert now.process == fresh.process != 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from solo_plugins.runs.files import RunFileError
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.log import MetricsLog, last_values
 
@@ -62,3 +63,18 @@ def test_the_last_values_are_those_that_were_logged_last(tmp_path: Path) -> None
     frame = pd.read_csv(tmp_path / "metrics.csv")
     wanted = {name: frame[name].dropna().iloc[-1] for name in frame}
     assert last_values(RunFolder(tmp_path)) == pytest.approx(wanted)
+
+
+def test_a_log_that_cannot_be_written_or_read_is_named(tmp_path: Path) -> None:
+    log, path = MetricsLog(RunFolder(tmp_path)), tmp_path / "metrics.csv"
+    log.log_metrics({"loss": 1.0}, 0)
+    log.flush()
+    log.log_metrics({"loss": 2.0}, 1)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(RunFileError, match=r"metrics\.csv' cannot be written: .*directory"):
+        log.flush()
+    path.rmdir()
+    path.write_text(f"loss,step\n{'1' * 200_000},0\n")  # longer than a field of csv may be
+    with pytest.raises(RunFileError, match=r"metrics\.csv' cannot be used: field larger than"):
+        last_values(RunFolder(tmp_path))
