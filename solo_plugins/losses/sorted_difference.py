@@ -63,6 +63,8 @@ class _SortedDifference(torch.autograd.Function):
             z = _entered(samples, projections, dtype, joined)
             del samples
             own = share_of(range(projections.num), rank, world_size)
+            if joined:  # buffers hold all views
+                chunk_size = max(1, chunk_size // num_views)
             walk = _Walk(z, y, projections, num_samples, chunk_size, any(ctx.needs_input_grad))
             value, gradient = walk.over(own)
             del z, y, walk

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Finding and taking up a run: by its identity, alone, and past damaged neighbours."""
 
+import os
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +254,29 @@ def test_what_is_no_checkpoint_to_go_on_from_is_named(
     message = r"^Expected `resume_from_checkpoint` to be a checkpoint .* but got '.*/other'\.$"
     with pytest.raises(ConfigurationError, match=message):
         find_run(cfg(resume_from_checkpoint=str(other)))
+
+
+@pytest.mark.parametrize(("max_hours", "goes_on"), [(1, False), (2.1, True)])
+def test_a_run_is_taken_up_for_so_many_hours(max_hours: float, goes_on: bool, cfg: Make) -> None:
+    folder = RunFolder(_leave(cfg()))
+    two_hours_ago = time.time() - 2 * 3600
+    os.utime(folder.last_checkpoint, (two_hours_ago, two_hours_ago))
+    found = find_run(cfg(auto_resume__max_hours=max_hours))
+    assert found.checkpoint == (folder.last_checkpoint if goes_on else None)
+
+
+def test_what_ends_a_run_by_an_error_is_in_its_state(cfg: Make) -> None:
+    state = RunFolder(_leave(cfg())).read_state()
+    assert state is not None
+    assert (state.status, "interrupted" in state.reason) == ("interrupted", True)
+
+
+def test_a_run_that_is_finished_is_found_as_such(cfg: Make) -> None:
+    folder = RunFolder(_leave(cfg()))
+    state = folder.read_state()
+    assert state is not None
+    folder.write_state(replace(state, status="finished", epochs=4))
+    folder.write_summary({"epochs": 4})
+    found = find_run(cfg())
+    wanted = (folder.path, folder.last_checkpoint, True)
+    assert (found.folder.path, found.checkpoint, found.finished) == wanted
