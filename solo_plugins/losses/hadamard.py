@@ -114,11 +114,10 @@ class HadamardProjections:
         self._mix = mix
         self._mix_signs: dict[torch.dtype, Tensor] = {}
         # Sylvester's smaller matrices are the corners of the larger ones.
-        factors = kronecker_factors(self.size)
         if matrix is None:
-            matrix = sylvester(max(_GROUP, *factors), device=signs.device)
+            matrix = sylvester(LARGEST_FACTOR, device=signs.device)
         self._matrix = matrix
-        self._factors = [matrix[:factor, :factor] for factor in factors]
+        self._factors = [matrix[:factor, :factor] for factor in kronecker_factors(self.size)]
         if mix is not None and self.dim == self.size:
             self._order, self._rank = _inverse(places), places
         elif mix is not None:

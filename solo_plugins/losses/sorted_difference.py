@@ -4,7 +4,7 @@
 __all__ = ["joins_views", "sorted_difference"]
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -55,7 +55,7 @@ class _SortedDifference(torch.autograd.Function):
         device = views[0].device
         with torch.autocast(device.type, enabled=False):
             joined = joins_views(device) and projections.num_views == 1
-            dtype = torch.promote_types(views[0].dtype, torch.float32)
+            dtype = reduce(torch.promote_types, (view.dtype for view in views), torch.float32)
             # What is drawn takes most memory while it is drawn: nothing else is there yet.
             y = _entered(target(), projections, dtype, joined)
             samples = distributed.gather(torch.stack(views))
