@@ -40,8 +40,9 @@ class Place(NamedTuple):
     @property
     def block(self) -> type[BaseModel] | None:
         """The block of settings that stands here, if it is one of known settings."""
-        is_one = isinstance(self.kind, type) and issubclass(self.kind, BaseModel)
-        return self.kind if is_one else None
+        # Python 3.10 takes list[int] for a type
+        is_type = isinstance(self.kind, type) and get_origin(self.kind) is None
+        return self.kind if is_type and issubclass(self.kind, BaseModel) else None
 
     def of(self, kind: type[Any]) -> Any:
         """Return what is annotated of one kind, or None."""
