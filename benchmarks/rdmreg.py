@@ -8,8 +8,10 @@ batch and lets autograd keep what it needs; ours does the same with `RDMReg` and
 directions that is asked for. Both draw directions and targets within the measured time. The floor
 is what ours cannot do without, alone: its products on the directions, forward and back, and its
 sorts; `floor_ratio` is the time of ours over that of the floor. Times are medians of alternating
-runs; memory is what a fresh process needs at its peak beyond what it held before (CUDA: what torch
-allocated), on a CPU the median of up to five processes. `load` is the number of processes that were
+runs; memory is what a fresh process needs at its peak beyond what it held after a first run, which
+loads libraries and their buffers (CUDA: what torch allocated), on a CPU the median of up to five
+processes. The C library is told to give memory back as soon as it is freed: by default it keeps it,
+and the holes in it move the peak of a loss that needs little by a third. `load` is the number of processes that were
 running on average in the minute before: beside other work times are longer, and not all by one
 factor.
 """
@@ -178,20 +180,20 @@ def _time(args: argparse.Namespace) -> dict[str, float]:
 
 def _in_fresh_process(name: str) -> float:
     command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    exact = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**16)}
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=exact)
     return float(run.stdout)
 
 
 def _memory(args: argparse.Namespace) -> dict[str, list[float]]:
-    """Measure in several processes on a CPU, where the allocator moves a single peak by a third."""
+    """Measure in several processes on a CPU, where a peak is not quite the same each time."""
     processes = 1 if args.device == "cuda" else min(args.repeats, 5)
     return {name: [_in_fresh_process(name) for _ in range(processes)] for name in MEASURED}
 
 
 def _peak_extra_memory(args: argparse.Namespace) -> float:
-    """Run once, small first so that libraries are loaded, and return megabytes."""
-    small = argparse.Namespace(**{**vars(args), "batch": 8, "dim": 8, "projections": 8})
-    _run(args.memory_of, small)
+    """Run twice, first so that libraries are loaded, and return megabytes of the second run."""
+    _run(args.memory_of, args)
     if args.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         _run(args.memory_of, args)

@@ -52,48 +52,49 @@ class _SortedDifference(torch.autograd.Function):
         *views: Tensor,
     ) -> Tensor:
         rank, world_size = distributed.rank(), distributed.world_size()
-        device = views[0].device
+        device, num_views = views[0].device, len(views)
         with torch.autocast(device.type, enabled=False):
             joined = joins_views(device) and projections.num_views == 1
             dtype = reduce(torch.promote_types, (view.dtype for view in views), torch.float32)
             # What is drawn takes most memory while it is drawn: nothing else is there yet.
             y = _entered(target(), projections, dtype, joined)
-            samples = distributed.gather(torch.stack(views))
-            num_views, num_samples, _ = samples.shape
-            z = _entered(samples, projections, dtype, joined)
-            del samples
+            z = _entered(_of_all_processes(views, joined), projections, dtype, joined)
+            num_samples = len(views[0]) * world_size
             own = share_of(range(projections.num), rank, world_size)
             if joined:  # buffers hold all views
                 chunk_size = max(1, chunk_size // num_views)
             walk = _Walk(z, y, projections, num_samples, chunk_size, any(ctx.needs_input_grad))
-            value, gradient = walk.over(own)
+            value, gradients = walk.over(own)
             del z, y, walk
             # The processes' numbers of projections differ by one at most: weigh each by its own.
             count = projections.num * num_views * num_samples
             value /= count
             if world_size > 1:
                 dist.all_reduce(value)
-            if gradient is not None:
-                gradient = projections.leave(gradient.mul_(2 / count))
-                ctx.save_for_backward(gradient.reshape(num_views, num_samples, -1))
+            left = []
+            while gradients:  # one at a time, which takes less memory
+                left.append(projections.leave(gradients.pop(0).mul_(2 / count).unsqueeze(0))[0])
+            ctx.save_for_backward(*left)
         ctx.place = (rank, world_size, [view.dtype for view in views])
         return value
 
     @staticmethod
     @once_differentiable  # the gradient is kept as a number: it has no graph of its own
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
         rank, world_size, dtypes = ctx.place
+        gradients: Sequence[Tensor] = ctx.saved_tensors
+        if len(gradients) < len(dtypes):  # joined
+            gradients = gradients[0].chunk(len(dtypes))
         if world_size > 1:
             # Each process has the gradient of its own projections only. The sum is the gradient of
             # the whole loss; times W, since DDP divides by it.
-            gradient = (gradient * world_size).contiguous()
-            dist.all_reduce(gradient)
-            own = gradient.size(1) // world_size
-            gradient = gradient[:, rank * own : (rank + 1) * own]
+            total = torch.stack([gradient * world_size for gradient in gradients])
+            dist.all_reduce(total)
+            own = total.size(1) // world_size
+            gradients = list(total[:, rank * own : (rank + 1) * own])
         scale = grad_outputs[0]
-        gradients = [(part * scale).to(dtype) for part, dtype in zip(gradient, dtypes, strict=True)]
-        return (None, None, None, *gradients)
+        scaled = [(part * scale).to(dtype) for part, dtype in zip(gradients, dtypes, strict=True)]
+        return (None, None, None, *scaled)
 
 
 def joins_views(device: torch.device) -> bool:
@@ -105,18 +106,27 @@ def joins_views(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def _entered(samples: Tensor, projections: Projections, dtype: torch.dtype, joined: bool) -> Tensor:
-    """Bring samples (V, N, D) into the form that is projected, maybe as one view of V N."""
-    samples = samples.to(dtype)
-    return projections.enter(samples.reshape(1, -1, samples.size(2)) if joined else samples)
+def _of_all_processes(views: Sequence[Tensor], joined: bool) -> Sequence[Tensor] | Tensor:
+    if distributed.world_size() == 1 and not joined:
+        return views  # a copy of all would be memory for nothing
+    return distributed.gather(torch.stack(list(views)))
+
+
+def _entered(
+    samples: Sequence[Tensor] | Tensor, projections: Projections, dtype: torch.dtype, joined: bool
+) -> list[Tensor]:
+    """Bring samples (N, D) of views into the form (C, N) that is projected, maybe all as one."""
+    if joined and isinstance(samples, Tensor):
+        samples = samples.reshape(1, -1, samples.size(2))
+    return [projections.enter(view.to(dtype).unsqueeze(0))[0] for view in samples]
 
 
 class _Walk:
     """Sums of squared sorted differences, and half their gradient, over views and directions.
 
     Args:
-        z: outputs (V, C, N), as the projections take them, or the same as (1, C, V N).
-        y: target samples (V or 1, C, N), likewise, or the same as (1, C, V N).
+        z: outputs (C, N) of each view, as the projections take them, or of all as one (C, V N).
+        y: target samples of each view, or for all, likewise.
         projections: the directions.
         num_samples: N.
         chunk_size: projections at a time, of all threads together.
@@ -125,8 +135,8 @@ class _Walk:
 
     def __init__(
         self,
-        z: Tensor,
-        y: Tensor,
+        z: Sequence[Tensor],
+        y: Sequence[Tensor],
         projections: Projections,
         num_samples: int,
         chunk_size: int,
@@ -134,23 +144,23 @@ class _Walk:
     ) -> None:
         self.z, self.y, self.projections, self.num_samples = z, y, projections, num_samples
         self.chunk_size, self.with_gradient = chunk_size, with_gradient
-        self.shared = y.size(0) == 1 and projections.num_views == 1
+        self.shared = len(y) == 1 and projections.num_views == 1
 
-    def over(self, rows: range) -> tuple[Tensor, Tensor | None]:
+    def over(self, rows: range) -> tuple[Tensor, list[Tensor]]:
         """Sum over some directions, shared out to the threads of a CPU.
 
         Args:
             rows: their numbers.
 
         Returns:
-            The sum, a scalar, and half its gradient, of the shape of `z`.
+            The sum, a scalar, and half its gradient, as `z`; nothing if there is to be none.
         """
-        num_views, _, num_columns = self.z.shape
-        jobs = number_of_jobs(len(rows) * num_views * num_columns, self.z.device)
+        num_views, device = len(self.z), self.z[0].device
+        jobs = number_of_jobs(len(rows) * num_views * self.z[0].size(1), device)
         chunk_size = max(1, self.chunk_size // jobs)
         # A job of few views needs memory for the gradient of these alone.
         groups = num_views if jobs % num_views == 0 and not self.shared else 1
-        gradient = torch.zeros_like(self.z) if self.with_gradient else None
+        gradients = [torch.zeros_like(view) for view in self.z] if self.with_gradient else []
         work = [
             (share_of(range(num_views), group, groups), share_of(rows, job, jobs // groups), job)
             for group in range(groups)
@@ -158,37 +168,38 @@ class _Walk:
         ]
         sums = in_parallel(
             [
-                partial(self._sum, self.projections.pieces(share, chunk_size), views, gradient, job)
+                partial(
+                    self._sum, self.projections.pieces(share, chunk_size), views, job, gradients
+                )
                 for views, share, job in work
             ]
         )
-        total = self.z.new_zeros(())
-        for (views, *_), (value, own_gradient) in zip(work, sums, strict=True):
+        total = self.z[0].new_zeros(())
+        for (views, *_), (value, own_gradients) in zip(work, sums, strict=True):
             total += value
-            if gradient is not None and own_gradient is not None:
-                gradient[views.start : views.stop] += own_gradient
-        return total, gradient
+            for view, own_gradient in zip(views, own_gradients, strict=False):
+                gradients[view] += own_gradient
+        return total, gradients
 
     def _sum(
-        self, pieces: Sequence[Piece], views: range, gradient: Tensor | None, job: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """Sum over views; the first job of each adds to the gradient, others give one of theirs."""
-        value = self.z.new_zeros(())
-        into = None if gradient is None else gradient[views.start : views.stop]
-        own_gradient = None
-        if into is not None and job:
-            own_gradient = into = torch.zeros_like(into)
-        buffers = Buffers(self.z.device)
+        self, pieces: Sequence[Piece], views: range, job: int, gradients: Sequence[Tensor]
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Sum over views; the first job of each adds to the gradients, others give their own."""
+        value = self.z[0].new_zeros(())
+        into = gradients[views.start : views.stop]
+        if job:
+            into = [torch.zeros_like(gradient) for gradient in into]
+        buffers = Buffers(value.device)
         for piece in pieces:
             sorted_target = None
             for place, view in enumerate(views):
                 if sorted_target is None or not self.shared:
-                    columns = self.y[view % self.y.size(0)]
+                    columns = self.y[view % len(self.y)]
                     projected = piece.project(columns, view, buffers, "target")
                     sorted_target = sort_in_place(projected.view(-1, self.num_samples))
-                part = None if into is None else into[place]
+                part = into[place] if into else None
                 value += _compare(self.z[view], sorted_target, piece, view, part, buffers)
-        return value, own_gradient
+        return value, into if job else ()
 
 
 def _compare(
