@@ -118,7 +118,7 @@ class RectifiedGeneralizedGaussian(Distribution):
         device: torch.device | str | None = None,
     ) -> Tensor:
         """Rectify samples of the base distribution, whose arguments these are."""
-        return self.base_dist.rsample(sample_shape, generator=generator, device=device).relu()
+        return self.base_dist.rsample(sample_shape, generator=generator, device=device).relu_()
 
     sample = GeneralizedGaussian.sample
 
