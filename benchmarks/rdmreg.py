@@ -11,9 +11,9 @@ sorts; `floor_ratio` is the time of ours over that of the floor. Times are media
 runs; memory is what a fresh process needs at its peak beyond what it held after a first run, which
 loads libraries and their buffers (CUDA: what torch allocated), on a CPU the median of up to five
 processes. The C library is told to give memory back as soon as it is freed: by default it keeps it,
-and the holes in it move the peak of a loss that needs little by a third. `load` is the number of processes that were
-running on average in the minute before: beside other work times are longer, and not all by one
-factor.
+and the holes in it move the peak of a loss that needs little by a third. `load` is the number of
+processes that were running on average in the minute before: beside other work times are longer, and
+not all by one factor.
 """
 
 import argparse
