@@ -222,38 +222,44 @@ class _Blocks:
 
     def project(self, columns: Tensor, view: int, buffers: Buffers, name: str) -> Tensor:
         low, high, unit = self._groups()
-        first, *rest = (factor.to(columns.dtype) for factor in self.factors)
-        signed = buffers.take("left", (len(self.signs), *columns.shape), columns.dtype)
-        data = torch.mul(columns, self.signs.to(columns.dtype), out=signed)
-        factors = [first[low:high], *rest]
-        data = _multiply(factors, data, len(data), buffers, ["right", "left"], name)
+        dtype, num_blocks = columns.dtype, self.signs.size(0)
+        signed = buffers.take("left", (num_blocks, *columns.shape), dtype)
+        data = torch.mul(columns, _as(dtype, self.signs), out=signed)
+        factors = [self.factors[0][low:high], *self.factors[1:]]
+        data = _multiply(factors, data, num_blocks, buffers, ["right", "left"], name)
         start = low * unit
         return data.view(-1, columns.size(-1))[self.rows.start - start : self._stop() - start]
 
     def back(self, rows: Tensor, into: Tensor, view: int, buffers: Buffers) -> None:
         low, high, unit = self._groups()
-        first, *rest = (factor.to(into.dtype) for factor in self.factors)
-        above, below = self.rows.start - low * unit, len(self.signs) * high * unit - self._stop()
+        first, *rest = self.factors
+        num_blocks = self.signs.size(0)
+        above, below = self.rows.start - low * unit, num_blocks * high * unit - self._stop()
         if above or below:
             rows = torch.nn.functional.pad(rows, (0, 0, above, below))
         names = ["left", "right"]
-        data = _multiply(rest, rows, len(self.signs) * (high - low), buffers, names)
+        data = _multiply(rest, rows, num_blocks * (high - low), buffers, names)
         names = names[len(rest) % 2 :] + names[: len(rest) % 2]
-        data = _multiply([first[low:high].T], data, len(self.signs), buffers, names)
-        data, signs = data.view(-1, *into.shape), self.signs.to(into.dtype)
-        if len(data) == 1:
+        data = _multiply([first[low:high].T], data, num_blocks, buffers, names)
+        data, signs = data.view(num_blocks, *into.shape), _as(into.dtype, self.signs)
+        if num_blocks == 1:
             into.addcmul_(data[0], signs[0])
         else:
             into += data.mul_(signs).sum(dim=0)
 
     def _groups(self) -> tuple[int, int, int]:
         """The first factor's rows that `rows` need, from and to, and the rows that each makes."""
-        unit = self.signs.size(1) // len(self.factors[0])
+        unit = self.signs.size(1) // self.factors[0].size(0)
         return self.rows.start // unit, -(-self.rows.stop // unit), unit
 
     def _stop(self) -> int:
         """The end of the last block's rows, counted from the start of the first block."""
-        return (len(self.signs) - 1) * self.signs.size(1) + self.rows.stop
+        return (self.signs.size(0) - 1) * self.signs.size(1) + self.rows.stop
+
+
+def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    """Convert if there is something to convert: asking torch takes ten times as long."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _multiply(
@@ -277,11 +283,13 @@ def _multiply(
     Returns:
         The product, of the shape that the last multiplication gave it.
     """
+    dtype, numel = data.dtype, data.numel()
     for place, factor in enumerate(factors):
         num_rows, num_columns = factor.shape
-        data = data.view(groups, num_columns, -1)
+        inner = numel // (groups * num_columns)
         name = last if last and place == len(factors) - 1 else names[place % 2]
-        out = buffers.take(name, (groups, num_rows, data.size(2)), data.dtype)
-        data = torch.bmm(factor.expand(groups, num_rows, num_columns), data, out=out)
-        groups *= num_rows
+        out = buffers.take(name, (groups, num_rows, inner), dtype)
+        matrix = _as(dtype, factor).expand(groups, num_rows, num_columns)
+        data = torch.bmm(matrix, data.view(groups, num_columns, inner), out=out)
+        groups, numel = groups * num_rows, groups * num_rows * inner
     return data

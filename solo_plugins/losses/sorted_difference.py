@@ -213,8 +213,10 @@ def _compare(
     """Compute one term of the sum."""
     projected = piece.project(columns, view, buffers, "outputs")
     rows = projected.view(-1, sorted_target.size(1))
-    if len(rows) > len(sorted_target):  # one target for views that are joined
-        sorted_target = sorted_target.repeat_interleave(len(rows) // len(sorted_target), dim=0)
+    if rows.size(0) > sorted_target.size(0):  # one target for views that are joined
+        sorted_target = sorted_target.repeat_interleave(
+            rows.size(0) // sorted_target.size(0), dim=0
+        )
     if gradient is None:
         return _sum_of_squares(sort_in_place(rows).sub_(sorted_target))
     value = _sum_of_squares(rows.sub_(match_by_rank(rows, sorted_target, buffers)))
