@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_plugins.args.reading import plain
 from solo_plugins.errors import ConfigurationError, one_of
 
 # Settings of its NCL that nothing reads there.
@@ -46,12 +47,15 @@ def adopted(cfg: DictConfig) -> tuple[DictConfig, list[str]]:
         The configuration, a copy if anything is changed, and a line for each change.
 
     Raises:
-        ConfigurationError: if the reference has a setting for which there is nothing here.
+        ConfigurationError: if the reference has a setting for which there is nothing here, or if a
+            setting refers to what is not there.
     """
     notes: list[str] = []
-    kwargs = OmegaConf.select(cfg, "method_kwargs")
-    method = OmegaConf.select(cfg, "method")
-    if not isinstance(kwargs, DictConfig) or method not in _PROJECTORS:
+    given = plain(cfg)
+    method = given.get("method")
+    if not isinstance(method, str) or method not in _PROJECTORS:
+        return cfg, notes
+    if not isinstance(given.get("method_kwargs"), dict):
         return cfg, notes
     asked, cfg = cfg, cfg.copy()
     OmegaConf.set_struct(cfg, False)
@@ -67,9 +71,9 @@ def _leave_out_unread(cfg: DictConfig, notes: list[str]) -> None:
     unread = [name for name in _UNREAD if cfg.method == "ncl" and name in cfg.method_kwargs]
     for name in unread:
         del cfg.method_kwargs[name]
-    data = OmegaConf.select(cfg, "data") or {}
+    data = OmegaConf.select(cfg, "data")
     for name, values in _UNREAD_DATA.items():
-        if name in data:
+        if isinstance(data, DictConfig) and name in data:
             if data[name] not in values:
                 raise ConfigurationError(
                     f"Expected `data.{name}` to be {values[-1]}, it is not available here, but got "
@@ -79,7 +83,8 @@ def _leave_out_unread(cfg: DictConfig, notes: list[str]) -> None:
     if unread:
         names = ", ".join(f"`{name}`" for name in unread)
         notes.append(f"Left out, as nothing in the reference reads them: {names}.")
-    if OmegaConf.select(cfg, "mlp_probe.enabled"):
+    probe = OmegaConf.select(cfg, "mlp_probe")
+    if isinstance(probe, DictConfig) and probe.get("enabled"):
         cfg.mlp_probe.enabled = False
         notes.append("Left out: `mlp_probe`, a second probe, which changes nothing in the network.")
 

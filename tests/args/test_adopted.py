@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """YAMLs of the reference's baselines: what they say is done, or said to be left out."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -104,3 +105,15 @@ def test_an_enabled_second_probe_is_left_out_and_said() -> None:
     cfg, (note,) = adopted(given)
     assert cfg.mlp_probe.enabled is False
     assert "`mlp_probe`" in note
+
+
+@pytest.mark.parametrize("value", [3, [1], {"a": 1}, "${nowhere}"], ids=str)
+@pytest.mark.parametrize(
+    "key",
+    ["data", "data.dup", "mlp_probe", "mlp_probe.enabled", "method_kwargs.projector_type"],
+)
+def test_settings_of_other_kinds_are_left_to_the_parser_or_refused(key: str, value: Any) -> None:
+    cfg: DictConfig = OmegaConf.create({"method": "ncl", "method_kwargs": {}})
+    OmegaConf.update(cfg, key, value, force_add=True)
+    with suppress(ConfigurationError):  # any other error is a traceback for the user
+        adopted(cfg)
