@@ -51,7 +51,7 @@ target's active fraction (`threshold_rate`).
 Each picture is there as PNG, PDF and SVG, {WIDTHS["double"]} inches wide as shown here, and \
 {WIDTHS["single"]} inches for
 one column of a paper. `table.csv` and `table.json` have the numbers as they are, `table-*.tex` the
-tables for LaTeX's booktabs. A method has one colour and one marker in all of them.
+tables for LaTeX with booktabs and graphicx. A method has one colour and one marker in all of them.
 """
 
 

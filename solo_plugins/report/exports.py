@@ -18,6 +18,11 @@ from solo_plugins.runs.files import write_text
 
 # Letters for which LaTeX has commands; the rest is text in any encoding that papers use.
 _COMMANDS = {"±": r"$\pm$", "−": "$-$", "μ": r"$\mu$", "<": "$<$", "→": r"$\to$"}
+# A table that is wider than the text, by long names or many methods, is scaled down to it.
+_FITTED = r"""% \usepackage{{booktabs,graphicx}}
+\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
+{}}}
+"""
 
 
 def write_tables(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -29,7 +34,7 @@ def write_tables(rows: Sequence[Row], folder: Path) -> list[Path]:
 
     Returns:
         ``table.csv`` and ``table.json`` with the numbers as they are, and for each table of the
-        report a ``table-<heading>.tex``, which needs the package booktabs.
+        report a ``table-<heading>.tex``, which needs the packages booktabs and graphicx.
     """
     records = [_record(row) for row in rows]
     texts = {
@@ -105,7 +110,7 @@ def _latex(rows: Sequence[Row], columns: Sequence[str]) -> str:
     text = style.to_latex(hrules=True, column_format="ll" + "r" * (len(columns) - 2))
     for letter, command in _COMMANDS.items():
         text = text.replace(letter, command)
-    return f"% \\usepackage{{booktabs}}\n{text}"
+    return _FITTED.format(text)
 
 
 def _bold(column: pd.Series, bold: Mapping[str, Collection[int]]) -> list[str]:

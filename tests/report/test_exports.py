@@ -71,5 +71,9 @@ def test_latex_is_a_table_of_booktabs(rows: list[Row], tmp_path: Path) -> None:
     assert r"\textbf{80.00 $\pm$ 1.41}" in text
     assert r"Rectified LpJEPA & p = 1, $\mu$ = $-$1 & 3 & 1 (5) & 78.50 & -- &" in text
     assert r"a\&b\_c & none" in text
+    before, _, after = text.partition(r"\begin{tabular}")
+    assert before.count("{") - before.count("}") == 1  # the box, which a wide table is scaled to
+    assert r"\linewidth" in before
+    assert after.rstrip().endswith(r"\end{tabular}" + "\n}")
     body = re.findall(r"^(.*?) \\\\$", text, re.MULTILINE)
     assert {len(re.split(r"(?<!\\)&", line)) for line in body} == {10}
