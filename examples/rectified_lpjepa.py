@@ -127,7 +127,9 @@ for axis, (p, mu) in zip(axes, [(1, 0), (2, 0), (1, -1), (0.5, -1)], strict=True
     drawn = sample_prior((100_000,), p, mu)
     positive = drawn[drawn > 0].numpy()
     # 20 bars a unit: a bar's height is the share of all samples in it, times 20
-    axis.hist(positive, 80, range=(0, 4), weights=np.full_like(positive, 20 / len(drawn)), alpha=0.4)
+    axis.hist(
+        positive, 80, range=(0, 4), weights=np.full_like(positive, 20 / len(drawn)), alpha=0.4
+    )
     x = torch.linspace(0.01, 4, 200)
     axis.plot(x, prior.log_prob(x).exp())
     active = float(prior.active_probability)

@@ -84,7 +84,7 @@ def _leave_out_unread(cfg: DictConfig, notes: list[str]) -> None:
         names = ", ".join(f"`{name}`" for name in unread)
         notes.append(f"Left out, as nothing in the reference reads them: {names}.")
     probe = OmegaConf.select(cfg, "mlp_probe")
-    if isinstance(probe, DictConfig) and probe.get("enabled"):
+    if isinstance(probe, DictConfig) and probe.get("enabled") is True:
         cfg.mlp_probe.enabled = False
         notes.append("Left out: `mlp_probe`, a second probe, which changes nothing in the network.")
 

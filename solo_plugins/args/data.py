@@ -7,6 +7,7 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -84,19 +85,20 @@ def settle_data(data: DictConfig) -> None:
             )
 
 
-def check_folder(key: str, path: str | None, exists: Callable[[str], bool] = os.path.isdir) -> None:
+def check_folder(key: str, path: Any, exists: Callable[[str], bool] = os.path.isdir) -> None:
     """Refuse a path that is none, with the nearest one that is.
 
     Args:
         key: the setting in the block ``data``.
-        path: its value.
+        path: its value, of any kind.
         exists: whether a path is what is asked for.
 
     Raises:
         ConfigurationError: naming the nearest path that exists.
     """
-    if path is None or not exists(path):
-        siblings = [str(p) for p in Path(path).parent.glob("*")] if path else []
+    named = isinstance(path, str)
+    if not named or not exists(path):
+        siblings = [str(p) for p in Path(path).parent.glob("*")] if named and path else []
         near = difflib.get_close_matches(str(path), siblings, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(

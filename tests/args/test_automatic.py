@@ -61,10 +61,12 @@ def test_a_folder_of_images_has_no_labels(tmp_path: Path) -> None:
     assert "no labels" in note
 
 
-@pytest.mark.parametrize("path", [None, Path("nowhere")])
-def test_a_missing_folder_is_named(path: Path | None) -> None:
+@pytest.mark.parametrize("path", [None, "", "nowhere", 3, True, -1e-300, [1], {"a": 1}], ids=str)
+def test_what_is_no_folder_is_named(path: object) -> None:
+    asked = _asked(None)
+    OmegaConf.update(asked, "data.train_path", path)
     with pytest.raises(ConfigurationError, match=r"`data\.train_path` to be a folder of images"):
-        automatic(_asked(path))
+        automatic(asked)
 
 
 def test_what_is_set_stays_and_an_auto_elsewhere_is_refused(

@@ -16,7 +16,9 @@ from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from PIL import Image
 
+from solo_plugins.args.automatic import AUTO
 from solo_plugins.args.evaluation import parse_knn_cfg, parse_linear_cfg
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.args.trainer import NOT_AVAILABLE, TrainerSettings
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("methods")
 DIGITS = Path(__file__).resolve().parents[2] / "scripts" / "pretrain" / "digits"
 YAMLS = ["rectified_lpjepa_digits", "byol_digits", "swav_digits"]
 MORE = ["dino_digits", "lejepa_digits", "mocov2plus_digits", "ncl_digits", "simclr_digits"]
+OWN_IMAGES = ["rectified_lpjepa", "byol", "vicreg"]
 DELETED = object()
 # Settings that YAMLs leave out.
 OPTIONAL = (
@@ -65,6 +68,8 @@ VALUES = st.one_of(SCALARS, SCALARS, SCALARS, st.lists(SCALARS, max_size=3), BLO
 SETTLED = ("accelerator", "devices", "precision", "sync_batchnorm", "optimizer.lr",
            "optimizer.classifier_lr", "knn_eval.enabled",
            "pretrained_feature_extractor")  # fmt: skip
+# ``auto`` stands for something here, if images are one's own.
+AUTOMATIC = ("no_labels", "crop_size", "mean", "std", "batch_size", "k")
 # Other settings are right or wrong by these.
 DECIDING = ("method", "optimizer.name", "backbone.name", "data.dataset", "data.format", "devices",
             "num_nodes", "scheduler.name", "backbone.kwargs", "cache_features",
@@ -157,6 +162,8 @@ def _parse(edit: Edit, cfg: dict[str, Any], parse: Callable = parse_cfg) -> None
         parsed = parse(OmegaConf.create(edit.done_to(cfg)))[0]
         if edit.value is DELETED or isinstance(edit.value, list | dict) or edit.key in SETTLED:
             return
+        if edit.value == AUTO and edit.path[-1] in AUTOMATIC:
+            return
         kept = OmegaConf.select(parsed, edit.key)
         inherited = edit.value is None and edit.key.startswith(("data.", "backbone."))
         none = (edit.key, edit.value) == ("wandb.entity", "None")
@@ -208,6 +215,24 @@ def linear_and_knn() -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def own_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """Return a function that composes a YAML for a folder of images, six in two classes."""
+    root = tmp_path_factory.mktemp("images")
+    for name in ("a", "b"):
+        (root / name).mkdir()
+        for number in range(3):
+            Image.effect_noise((40, 40), 50).convert("RGB").save(root / name / f"{number}.png")
+
+    def composed(name: str) -> dict[str, Any]:
+        with initialize_config_dir(str(DIGITS.parent / "custom"), version_base="1.2"):
+            cfg: Any = OmegaConf.to_container(compose(name), resolve=True)
+        cfg["data"]["train_path"] = str(root)
+        return {**cfg, "accelerator": "cpu", "devices": 1, "precision": "32-true"}
+
+    return composed
+
+
 @pytest.mark.parametrize("name", YAMLS)
 def test_an_edit_is_kept_or_refused_by_one_line_that_names_it(name: str) -> None:
     _try(_parse, _small(name), 20, seeded=True)
@@ -217,6 +242,10 @@ def test_an_edit_is_kept_or_refused_by_one_line_that_names_it(name: str) -> None
 def test_an_edit_of_an_evaluation_is_kept_or_refused(kind: str, evaluations: dict) -> None:
     parse, cfg = evaluations[kind]
     _try(partial(_parse, parse=parse), cfg, 15, seeded=True)
+
+
+def test_an_edit_of_a_yaml_for_own_images_is_kept_or_refused(own_images: Callable) -> None:
+    _try(_parse, own_images(OWN_IMAGES[0]), 15, seeded=True)
 
 
 @pytest.mark.usefixtures("lightning_quiet")
@@ -244,6 +273,12 @@ def test_thousands_of_edits(name: str) -> None:
 def test_thousands_of_edits_of_an_evaluation(kind: str, evaluations: dict) -> None:
     parse, cfg = evaluations[kind]
     _try(partial(_parse, parse=parse), cfg, 5000, seeded=False)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("name", OWN_IMAGES)
+def test_thousands_of_edits_of_yamls_for_own_images(name: str, own_images: Callable) -> None:
+    _try(_parse, own_images(name), 2000, seeded=False)
 
 
 @pytest.mark.torture
