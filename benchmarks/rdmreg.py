@@ -201,7 +201,8 @@ def _peak_extra_memory(args: argparse.Namespace) -> float:
     before = _status_kb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the high-water mark
     _run(args.memory_of, args)
-    return (_status_kb("VmHWM") - before) * 1024 / 1e6
+    kilobytes = max(4, _status_kb("VmHWM") - before)  # a page is the least that is counted
+    return kilobytes * 1024 / 1e6
 
 
 def _status_kb(key: str) -> int:
