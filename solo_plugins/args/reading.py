@@ -3,6 +3,7 @@
 
 __all__ = ["plain", "with_defaults"]
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,8 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     try:
         given: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (OmegaConfBaseException, RecursionError) as error:
-        key = getattr(error, "full_key", None) or "a setting"
+        # numbers of a list as every other message has them
+        key = re.sub(r"\.(\d+)\b", r"[\1]", getattr(error, "full_key", None) or "a setting")
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise ConfigurationError(
             f"Expected `{key}` to be set, or to refer to a setting that is, but: {reason}"

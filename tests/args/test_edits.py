@@ -160,7 +160,8 @@ def _refused(edit: Edit) -> Iterator[None]:
 def _parse(edit: Edit, cfg: dict[str, Any], parse: Callable = parse_cfg) -> None:
     with _refused(edit):
         parsed = parse(OmegaConf.create(edit.done_to(cfg)))[0]
-        if edit.value is DELETED or isinstance(edit.value, list | dict) or edit.key in SETTLED:
+        settled = edit.key in SETTLED or edit.path[0] in SETTLED
+        if edit.value is DELETED or isinstance(edit.value, list | dict) or settled:
             return
         if edit.value == AUTO and edit.path[-1] in AUTOMATIC:
             return

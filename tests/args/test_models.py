@@ -124,6 +124,7 @@ def test_synonyms_are_of_settings_that_exist() -> None:
         ({"auto_resume": None}, r"`auto_resume` to be a block of settings but got None"),
         ({"method_kwargs": 5}, r"`method_kwargs` to be a block of settings but got 5"),
         ({"checkpoint.dir": "${nowhere}"}, r"`checkpoint.dir` to be set, or to refer to a setting"),
+        ({"augmentations.0.crop_size": "${nowhere}"}, r"`augmentations\[0\]\.crop_size` to be set"),
     ],
     ids=str,
 )
