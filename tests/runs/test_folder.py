@@ -3,6 +3,8 @@
 
 import json
 import math
+import os
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,58 @@ def test_a_run_is_finished_when_its_last_epoch_is_done_and_its_summary_there(
     if summary is not None:
         folder.write_summary(summary)
     assert folder.finished is finished
+
+
+@pytest.mark.parametrize(
+    ("config", "summary", "status"),
+    [
+        ("max_epochs: 4", {"epochs": 3, "steps": 9}, "stopped"),
+        ("max_epochs: 4", {"epochs": 4}, "finished"),
+        ("max_epochs: 4\nmax_steps: 9", {"epochs": 3, "steps": 9}, "finished"),
+        ("max_epochs: 4\nmax_steps: 9", {"epochs": 3, "steps": 8}, "stopped"),
+        ("max_epochs: 4\nmax_steps: 0", {"epochs": 3, "steps": 9}, "stopped"),
+        ("max_epochs: null", {"epochs": 1, "steps": 1}, "finished"),
+    ],
+    ids=str,
+)
+def test_what_became_of_a_run_of_an_earlier_commit_is_seen_from_its_summary(
+    config: str, summary: dict, status: str, folder: RunFolder
+) -> None:
+    (folder.path / "config.yaml").write_text(config)
+    folder.write_summary(summary)
+    epochs, steps = summary["epochs"], summary.get("steps", 0)
+    assert folder.read_state() == RunState(status, "", epochs, steps, "", "", 0, "")
+
+
+def test_checkpoints_stand_in_the_order_in_which_they_count(folder: RunFolder) -> None:
+    ages = {"previous.ckpt": 9, "a.ckpt": 3, "z.ckpt": 1, "last.ckpt": 5, "m.ckpt": 2}
+    for name, age in ages.items():
+        (folder.path / name).touch()
+        os.utime(folder.path / name, (time.time() - 60 * age,) * 2)
+    (folder.path / "folder.ckpt").mkdir()
+    names = [path.name for path in folder.checkpoints()]
+    assert names == ["last.ckpt", "previous.ckpt", "z.ckpt", "m.ckpt", "a.ckpt"]
+    assert folder.find_checkpoint() == folder.path / "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("variables", "job"),
+    [
+        ({}, ""),
+        ({"SLURM_JOB_ID": "12"}, "12.0"),
+        ({"SLURM_JOB_ID": "12", "SLURM_RESTART_COUNT": "3"}, "12.3"),
+        ({"SLURM_RESTART_COUNT": "3"}, ""),
+    ],
+    ids=str,
+)
+def test_a_state_has_the_job_of_a_cluster(
+    variables: dict[str, str], job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert RunState("running").job == job
 
 
 @pytest.mark.parametrize(
