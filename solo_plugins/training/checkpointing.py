@@ -17,6 +17,7 @@ from solo_plugins.distributed import gather_objects, max_over_processes, rank
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.log import MetricsLog
 from solo_plugins.training.epoch_metrics import add_logged, epoch_metrics, restore_metric_states
+from solo_plugins.training.progress import tell
 from solo_plugins.training.signals import Interrupted, Signals
 
 # Of several processes all must stop at the same step: so often, in seconds, they agree on it.
@@ -194,15 +195,13 @@ class LastCheckpoint(Checkpoint):
             restore_metric_states(pl_module, metrics)
             self._logged_before = metrics
         step = "validation" if place.validating else f"step {place.position + 1}"
-        self.say(
-            f"Resuming within epoch {trainer.current_epoch + 1}, at its {step}"
-            + (
-                "."
-                if metrics is not None
-                else ": its means of training metrics and its online kNN are of the steps since, "
-                "as the checkpoint does not hold those of these processes."
-            )
+        line = f"Resuming within epoch {trainer.current_epoch + 1}, at its {step}" + (
+            "."
+            if metrics is not None
+            else ": its means of training metrics and its online kNN are of the steps since, "
+            "as the checkpoint does not hold those of these processes."
         )
+        tell(trainer, self.say, line)
 
     def _add_logged(self, trainer: pl.Trainer) -> None:
         logged, self._logged_before = self._logged_before, None

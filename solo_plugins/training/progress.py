@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a run shows while it trains: a bar in a terminal, and a line for every epoch."""
 
-__all__ = ["Bar", "EpochLine", "Shown", "duration", "progress_callbacks"]
+__all__ = ["Bar", "EpochLine", "Shown", "duration", "progress_callbacks", "tell"]
 
 import sys
 import time
@@ -72,12 +72,16 @@ class EpochLine(Callback):
     ) -> None:
         self.shown, self.say, self.clock = shown, say, clock
         self._started: float | None = None
-        self._seconds: list[float] = []
-        self._validated = False
+        self._seconds: list[float] = []  # of whole epochs
+        self._whole = self._validated = False
+
+    @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = self.clock()  # a run that goes on within an epoch starts none
 
     @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started, self._validated = self.clock(), False
+        self._started, self._whole, self._validated = self.clock(), True, False
 
     @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -91,18 +95,19 @@ class EpochLine(Callback):
         metrics = trainer.callback_metrics
         if not trainer.is_global_zero:
             return
-        self._seconds.append(self.clock() - self._started)
+        taken = self.clock() - self._started
+        if self._whole:
+            self._seconds.append(taken)
         parts = [
             f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}",
             *_parts(metrics, self.shown, "_epoch", validated=self._validated),
-            duration(self._seconds[-1]),
+            duration(taken),
         ]
         remaining = (trainer.max_epochs or 0) - trainer.current_epoch - 1
-        if remaining > 0:
+        if remaining > 0 and self._seconds:
             mean = sum(self._seconds) / len(self._seconds)
             parts.append(f"{duration(remaining * mean)} left")
-        bar = trainer.progress_bar_callback
-        (self.say if bar is None else bar.print)("  ".join(parts))
+        tell(trainer, self.say, "  ".join(parts))
 
 
 class Bar(TQDMProgressBar):
@@ -117,6 +122,11 @@ class Bar(TQDMProgressBar):
         self.shown = shown
         self._items: dict[str, int | str | float | dict[str, float]] = {}
         self._looked = -_LOOK
+
+    @override
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        super().on_train_start(trainer)
+        self.on_train_epoch_start(trainer)  # a run that goes on within an epoch starts none
 
     @override
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -145,6 +155,21 @@ class Bar(TQDMProgressBar):
             for name, _, value in (part.partition(" ") for part in parts):
                 self._items[name] = value
         return self._items
+
+
+def tell(trainer: pl.Trainer, say: Callable[[str], None], line: str) -> None:
+    """Print a line, above the bar if one is shown.
+
+    Args:
+        trainer: whose bar it is.
+        say: a function that prints a line.
+        line: what to print.
+    """
+    bar = trainer.progress_bar_callback
+    if bar is None or (isinstance(bar, Bar) and bar._train_progress_bar is None):
+        say(line)
+    else:
+        bar.print(line)
 
 
 def _parts(metrics: Mapping[str, Any], shown: Shown, suffix: str, *, validated: bool) -> list[str]:

@@ -122,6 +122,7 @@ def fit(
         except MisconfigurationException as error:
             raise _named(error, cfg) from error
         except Interrupted as interrupted:
+            _note_place(trainer, run.folder)
             _say_how_to_go_on(interrupted, cfg, run.folder, trainer.global_step)
             raise
         _conclude(trainer, record, cfg, stopped)
@@ -174,6 +175,14 @@ def _show_profile(trainer: Trainer) -> None:
     if not logging.getLogger(profilers.profiler.__name__).isEnabledFor(logging.INFO):
         profiler: Any = vars(trainer)["profiler"]  # Lightning does not declare it
         say(profiler.summary())
+
+
+@rank_zero_only
+def _note_place(trainer: Trainer, folder: RunFolder) -> None:
+    """Write how far an interrupted run has come; what ended it is written where it is closed."""
+    state = folder.read_state() or RunState()
+    epochs, steps = trainer.current_epoch, trainer.global_step
+    folder.write_state(replace(state, epochs=epochs, steps=steps))
 
 
 @rank_zero_only

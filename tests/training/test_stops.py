@@ -107,6 +107,7 @@ def test_a_signal_stops_between_two_steps_and_the_run_goes_on_exactly(
     workers: tuple[int, int],
     make_cfg: Make,
     tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     def cfg(folder: str, num_workers: int) -> DictConfig:
         own = {"checkpoint__dir": str(tmp_path / folder), "data__num_workers": num_workers}
@@ -116,8 +117,15 @@ def test_a_signal_stops_between_two_steps_and_the_run_goes_on_exactly(
     whole = pretrain(cfg("whole", workers[0]))
     assert _stop(cfg("stopped", workers[0]), stop) == 128 + signal.SIGTERM
     (folder,) = (tmp_path / "stopped" / method[0]).iterdir()
-    assert _state(folder)["status"] == "interrupted"
+    state = _state(folder)
+    done = (stop.step - 1) // 3  # an epoch is done when it has been validated
+    assert (state["status"], state["steps"], state["epochs"]) == ("interrupted", stop.step, done)
+    capsys.readouterr()
     assert pretrain(cfg("stopped", workers[1])).folder == folder
+    lines = re.findall(r"^epoch (\d+)/(\d+) .* s\b", capsys.readouterr().out, re.MULTILINE)
+    assert [(int(epoch), int(last)) for epoch, last in lines] == [
+        (epoch, int(lines[0][1])) for epoch in range(done + 1, int(lines[0][1]) + 1)
+    ]
     wanted, got = _weights(whole.folder), _weights(folder)
     assert all(torch.equal(value, got[name]) for name, value in wanted.items())
     assert _log(folder) == _log(whole.folder)  # means of epochs and the online kNN among them
