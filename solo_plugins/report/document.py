@@ -9,7 +9,7 @@ from pathlib import Path
 
 from solo_plugins.errors import one_of
 from solo_plugins.pictures.style import KINDS, WIDTHS, Look, looks, save, theme
-from solo_plugins.report.exports import write_tables
+from solo_plugins.report.exports import TABLES, write_tables
 from solo_plugins.report.figures import PARTS, curves, outputs, pareto, sparsity
 from solo_plugins.report.read import KNN, Elsewhere, Incomplete, RunRecord, read_run
 from solo_plugins.report.rows import Row, group
@@ -34,10 +34,9 @@ _LEGEND = f"""\
 Accuracies in percent on the validation images: a linear probe on frozen features
 (`main_linear.py`), kNN with k={KNN["k"]}, {KNN["distance"]} distance, temperature \
 {KNN["temperature"]} (`main_knn.py`). **Bold**: the highest
-of a column, and what is below it by its standard deviation at most; only what was measured in the
-same way is compared. l0 is the fraction of
-outputs that are not zero, an all-zero row is an image without an active output, l1 the mean of
-(|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are zero and always-on ones non-zero for
+of a column, and what is below it by its standard deviation at most, of each way of measuring. l0 is
+the fraction of outputs that are not zero, an all-zero row is an image without an active output, l1
+the mean of (|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are zero and always-on ones non-zero for
 every image. Of a sample of the images: the effective rank, exp of the entropy of the normalised
 singular values, of outputs and of backbone features (RankMe, less the mean); marginal W2, the
 outputs' mean 2-Wasserstein distance to the target; nHSIC, the mean dependence of two
@@ -86,6 +85,7 @@ def write_report(
     left_out = [*without_run, *left_out, *repeated]
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(out)
     text = ["# Report\n", f"{len(runs)} runs, {len(rows)} rows.\n"]
     sections = [list(part) for _, part in itertools.groupby(rows, key=lambda row: row.section)]
     same = looks(row.series for row in rows)
@@ -118,6 +118,17 @@ def _read(folders: Iterable[Path]) -> tuple[list[RunRecord], list[LeftOut]]:
     return runs, left_out
 
 
+def _remove_earlier(out: Path) -> None:
+    """Remove tables and pictures of an earlier report, by their names; other files stay."""
+    parts = itertools.product(_FIGURES, PARTS, _SUFFIXES.values(), KINDS)
+    names = [f"{name}{part}{suffix}.{kind}" for name, part, suffix, kind in parts] + TABLES
+    for folder in (out, *(path.parent for path in out.glob(f"*/{TABLES[0]}"))):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        if folder != out and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def _section(
     rows: list[Row], out: Path, folder: Path, same: Mapping[str, Look], formats: Sequence[str]
 ) -> list[str]:
@@ -145,9 +156,6 @@ def _pictures(
     out: Path,
 ) -> list[str]:
     """Draw one kind of picture at all widths, and return its lines of the report."""
-    for part, suffix, kind in itertools.product(PARTS, _SUFFIXES.values(), KINDS):
-        # of an earlier report
-        (folder / f"{name}{part}{suffix}.{kind}").unlink(missing_ok=True)
     draw, alt = _FIGURES[name]
     files: dict[str, list[Path]] = {}
     notes: list[str] = []

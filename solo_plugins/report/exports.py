@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The tables as files for other programs: numbers in CSV and JSON, a paper's table in LaTeX."""
 
-__all__ = ["write_tables"]
+__all__ = ["TABLES", "write_tables"]
 
 import json
 import math
@@ -16,6 +16,8 @@ from solo_plugins.report.table import COLUMNS, NUMBERS, best, cells
 from solo_plugins.runs.description import method_name
 from solo_plugins.runs.files import write_text
 
+# The names of all files.
+TABLES = ["table.json", "table.csv", *(f"table-{name.lower()}.tex" for name in COLUMNS)]
 # Letters for which LaTeX has commands; the rest is text in any encoding that papers use.
 _COMMANDS = {"±": r"$\pm$", "−": "$-$", "μ": r"$\mu$", "<": "$<$", "→": r"$\to$"}
 # A table that is wider than the text, by long names or many methods, is scaled down to it.

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The tables: the text of each cell, their order, and what is printed in bold."""
 
-__all__ = ["COLUMNS", "NUMBERS", "best", "cells", "duration", "ranked", "table"]
+__all__ = ["COLUMNS", "NUMBERS", "best", "cells", "duration", "measured", "ranked", "table"]
 
 import math
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +36,8 @@ NUMBERS = {
 }
 # Those in which more is better, whatever the method.
 _ACCURACIES = ("linear backbone", "linear projector", "kNN backbone", "kNN projector")
+# What a run has measured during training where no evaluation did.
+_ONLINE = {"linear backbone": "online_backbone", "linear projector": "online_projector"}
 # At most ten columns a table, by the table's heading.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "Accuracy": (*("method", "target", "epochs", "seeds", *_ACCURACIES, "l0", "target l0"),),
@@ -60,8 +61,8 @@ def cells(row: Row) -> dict[str, str]:
     """
     seeds = [str(run.cfg.seed) for run in row.runs]
     numbers = {
-        name: _cell(row.mean(column), len(seeds), decimals)
-        for name, (column, decimals) in NUMBERS.items()
+        name: _cell(measured(row, name), len(seeds), decimals)
+        for name, (_, decimals) in NUMBERS.items()
     }
     numbers["target l0"] = "none" if row.target is None else _decimals(row.target.l0, 3)
     if row.target is None and numbers["marginal W2"] == _NOT_RUN:
@@ -74,6 +75,20 @@ def cells(row: Row) -> dict[str, str]:
         "seeds": f"{len(seeds)} ({', '.join(seeds)})",
         **numbers,
     }
+
+
+def measured(row: Row, name: str) -> Mean:
+    """Give what a column of numbers shows.
+
+    Args:
+        row: runs that differ in their seed only.
+        name: the column, one of :data:`NUMBERS`.
+
+    Returns:
+        The mean over seeds; of a linear probe that no evaluation trained, that of the online one.
+    """
+    mean = row.mean(NUMBERS[name][0])
+    return mean if mean.n or name not in _ONLINE else row.mean(_ONLINE[name])
 
 
 def ranked(rows: Sequence[Row]) -> tuple[list[Row], str]:
@@ -104,26 +119,23 @@ def best(rows: Sequence[Row], column: str) -> set[int]:
 
     Returns:
         The numbers of the rows whose mean is below the highest one by its sample standard deviation
-        over seeds at most. Only values that were measured in the same way are compared, the way of
-        most rows; where there are not two of them, or the column is no accuracy, there is no best.
+        over seeds at most. Only values that were measured in the same way are compared: each way
+        has its best, unless it has a single value or the column is no accuracy.
     """
     if column not in _ACCURACIES:
         return set()
-    means = [row.mean(NUMBERS[column][0]) for row in rows]
-    ways = Counter(mean.mark for mean in means if mean.n and mean.mark != "unreadable")
-    if not ways:
-        return set()
-    ((way, _),) = ways.most_common(1)
-    compared = {
-        number: mean
-        for number, mean in enumerate(means)
-        if mean.n and mean.mark == way and math.isfinite(mean.value)
-    }
-    if len(compared) < 2:
-        return set()
-    top = max(compared.values(), key=lambda mean: mean.value)
+    ways: dict[str, dict[int, Mean]] = {}
+    for number, row in enumerate(rows):
+        mean = measured(row, column)
+        if mean.n and math.isfinite(mean.value):
+            ways.setdefault(mean.mark, {})[number] = mean
+    return set().union(*(_top(means) for means in ways.values() if len(means) > 1))
+
+
+def _top(means: Mapping[int, Mean]) -> set[int]:
+    top = max(means.values(), key=lambda mean: mean.value)
     least = top.value - (0.0 if math.isnan(top.std) else top.std)
-    return {number for number, mean in compared.items() if mean.value >= least}
+    return {number for number, mean in means.items() if mean.value >= least}
 
 
 def table(

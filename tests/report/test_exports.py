@@ -42,6 +42,21 @@ def test_the_best_is_bold_with_what_is_within_its_spread(rows: list[Row]) -> Non
     assert best(rows, "kNN backbone") == best(rows, "l0") == set()
 
 
+def test_each_way_of_measuring_has_its_best_and_online_probes_are_shown(run: Callable) -> None:
+    for name, online in (("simclr", 99.0), ("ncl", 60.0), ("vicreg", 70.0), ("byol", 50.0)):
+        evaluated = {"linear": online - 20} if name in ("vicreg", "byol") else {}
+        folder = run(name, name, summary={"val_acc1": online}, **evaluated)
+    rows = ranked(group(map(read_run, sorted(folder.parent.iterdir())))[0])[0]
+    shown = [(row.label, cells(row)["linear backbone"]) for row in rows]
+    assert shown == [
+        ("SimCLR", "99.00 (online)"),
+        ("VICReg", "50.00"),
+        ("NCL", "60.00 (online)"),
+        ("BYOL", "30.00"),
+    ]
+    assert best(rows, "linear backbone") == {0, 1}
+
+
 def test_no_table_has_more_than_ten_columns(rows: list[Row]) -> None:
     assert max(map(len, COLUMNS.values())) <= 10
     assert {column for columns in COLUMNS.values() for column in columns} == set(cells(rows[0]))

@@ -79,7 +79,8 @@ def test_the_program_writes_table_and_pictures(
     assert f"- `{runs / 'half'}`: there is no summary.json, the run is at epoch 3 of 3" in text
     assert f"- `{runs / 'bad-knn' / 'knn.json'}`: cannot be used" in text
     assert "- 1 folders of linear probes" in text
-    assert "`pareto`: BYOL has no fraction of zeros or no linear probe on the backbone." in text
+    note = "BYOL has no fraction of active outputs, which `main_knn.py` measures"
+    assert f"`pareto`: {note}." in text
     for name, suffix in itertools.product(PICTURES, ("", "-single")):
         path = tmp_path / "report" / f"{name}{suffix}.png"
         assert f"]({path.name})" in text
@@ -116,6 +117,24 @@ def test_other_data_is_another_table_with_pictures_of_its_own(
     assert "](cifar100-timm-resnet10t/curves.png)" in text
     assert (tmp_path / "out" / "digits-timm-resnet10t" / "curves.png").is_file()
     assert not list((tmp_path / "out").rglob("*.pdf"))
+
+
+def test_nothing_of_an_earlier_report_is_left_when_data_are_added_or_taken_away(
+    run: Callable, tmp_path: Path
+) -> None:
+    def written(*runs: str) -> set[str]:
+        write_report([tmp_path / "runs" / name for name in runs], out, formats=["png"])
+        return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+
+    out = tmp_path / "out"
+    run("a")
+    run("b", config={"data": {"dataset": "cifar100"}})
+    alone, both = written("a"), written("a", "b")
+    assert "table-accuracy.tex" in alone
+    assert both - {"report.md"} == {name for name in both if "/" in name}
+    (out / "notes.txt").touch()
+    assert written("a") == {*alone, "notes.txt"}
+    assert [path.name for path in out.iterdir() if path.is_dir()] == []
 
 
 def test_a_format_that_does_not_exist_is_refused(run: Callable, tmp_path: Path) -> None:

@@ -44,9 +44,11 @@ def pareto(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pict
     Returns:
         The picture.
     """
-    found, notes = {}, []
+    found = {}
     sparse = points(rows)
     known = [row for row in rows if row.label in set(sparse["label"])]
+    reason = "has no fraction of active outputs, which `main_knn.py` measures"
+    notes = without(rows, sparse["label"], reason)
     for features in ("backbone", "projector"):
         measure = most_measured(known, features)
         if measure is None:
@@ -58,8 +60,8 @@ def pareto(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pict
         )
         shown = shown.dropna(subset=["value"])
         found[f"{features.capitalize()}: {measure.name}"] = shown
-        reason = f"has no fraction of zeros or no {measure.name} on the {features}"
-        notes += without(rows, shown["label"], reason)
+        reason = f"has no {measure.name} on the {features}"
+        notes += without(known, shown["label"], reason)
     if not found:
         return Picture(
             {}, ["skipped, no run has both an accuracy and a fraction of outputs that are zero"]
