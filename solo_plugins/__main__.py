@@ -78,7 +78,11 @@ def embed(run: str, data: str | None, out: str, **settings: Any) -> None:
         if int(os.environ.get("RANK", "0")):
             return
         meta = found.meta
-        click.echo(f"Embeddings: {out}, {meta['images']} images, {meta['skipped']} skipped")
+        split = f" ({meta['data']['split']})" if "split" in meta["data"] else ""
+        click.echo(
+            f"Embeddings: {out}, {meta['images']} images of {meta['data']['dataset']}{split}, "
+            f"{meta['skipped']} skipped"
+        )
         for name, size in meta["bytes"].items():
             click.echo(f"{size:>14,} bytes  {name}")
         if meta["outputs"]:

@@ -7,12 +7,14 @@ __all__ = [
     "SoloLearnMissingError",
     "UnreadableImageError",
     "nearest",
+    "nearest_path",
     "one_of",
     "os_error_line",
 ]
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -58,6 +60,18 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     by_lower = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f" Did you mean `{by_lower[found[0]]}`?" if found else ""
+
+
+def nearest_path(path: str | Path) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest name in the same folder, or an empty string.
+
+    Args:
+        path: a path that is not there.
+    """
+    path = Path(path)
+    names = [other.name for other in path.parent.glob("*")]
+    found = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean {str(path.parent / found[0])!r}?" if found else ""
 
 
 def os_error_line(error: OSError) -> str:

@@ -3,7 +3,6 @@
 
 __all__ = ["IMAGE_FOLDERS", "check_folder", "check_paths", "settle_data"]
 
-import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 
 from solo_plugins.data.datasets import DATASETS, has_class_folders
 from solo_plugins.data.folder import scan_folder
-from solo_plugins.errors import ConfigurationError
+from solo_plugins.errors import ConfigurationError, nearest_path
 
 IMAGE_FOLDERS = [name for name, info in DATASETS.items() if info.image_folder]
 _WORKED_OUT = ("num_classes", "train_fingerprint", "val_fingerprint")
@@ -98,9 +97,8 @@ def check_folder(key: str, path: Any, exists: Callable[[str], bool] = os.path.is
     """
     named = isinstance(path, str)
     if not named or not exists(path):
-        siblings = [str(p) for p in Path(path).parent.glob("*")] if named and path else []
-        near = difflib.get_close_matches(str(path), siblings, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = f" Set it by `++data.{key}=DIR`." if path is None else ""
+        hint = nearest_path(path) if named and path else hint
         raise ConfigurationError(
             f"Expected `data.{key}` to be a folder of images that exists but got {path!r}.{hint}"
         )

@@ -56,6 +56,7 @@ SETTINGS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 # With these hydra does something else, or looks elsewhere.
+_OPTIONS = ("--run", "--multirun", "--cfg", "--package", "--resolve")  # hydra's others
 _HYDRAS = ("hydra_help", "version", "info", "shell_completion", "experimental_rerun", "config_dir")
 
 
@@ -83,7 +84,8 @@ def show_usage(file: str, kind: str, arguments: Sequence[str] | None = None) -> 
     """
     escape_missing_signs()
     program = Path(file).resolve()
-    given, _ = _parse(sys.argv[1:] if arguments is None else arguments)
+    given, others = _parse(sys.argv[1:] if arguments is None else arguments)
+    _refuse_options(others)
     folder = Path("scripts", kind, "digits")
     usage = _Usage(
         program.parent,
@@ -115,6 +117,7 @@ def located(kind: str, arguments: Sequence[str], scripts: Path) -> list[str]:
         SystemExit: as :func:`show_usage`.
     """
     given, others = _parse(arguments)
+    _refuse_options(others)
     command = f"solo_plugins {kind} --config-name"
     usage = _Usage(scripts.parent, kind, f"{command} YAML", f"{command} digits/{{}}", "")
     if _answered(usage, given):
@@ -215,6 +218,16 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--experimental-rerun")
     parser.add_argument("--info", "-i", nargs="?", const="all")
     return parser.parse_known_args(arguments)
+
+
+def _refuse_options(arguments: Sequence[str]) -> None:
+    """Refuse a setting that is written as an option, as other programs have them."""
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name.startswith("--") and name not in _OPTIONS:
+            raise SystemExit(
+                f"error: Expected settings as `++{name.lstrip('-')}=VALUE` but got {argument!r}."
+            )
 
 
 def _yamls(root: Path, kind: str) -> dict[Path, list[str]]:

@@ -67,7 +67,10 @@ def find_source(
         return _folder(encoder, name, {"dataset": "folder"}, strict=strict)
     info = DATASETS[name]
     if root is None and name == own.dataset:
-        root = own.get(_SPLITS[split]) or own.get("train_path")
+        root = own.get(_SPLITS[split])
+        if root is None and own.get("train_path") is not None:
+            root = own.train_path
+            split = "train" if info.image_folder else split  # others hold both in one place
     if root is None and not info.bundled:
         raise ConfigurationError(
             f"Expected `--root` to be the folder of {name}, which was not pretrained on, but got "

@@ -36,7 +36,8 @@ Accuracies in percent on the validation images: a linear probe on frozen feature
 {KNN["temperature"]} (`main_knn.py`). **Bold**: the highest
 of a column, and what is below it by its standard deviation at most, of each way of measuring. l0 is
 the fraction of outputs that are not zero, an all-zero row is an image without an active output, l1
-the mean of (|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are zero and always-on ones non-zero for
+the mean of (|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are zero and always-on ones
+non-zero for
 every image. Of a sample of the images: the effective rank, exp of the entropy of the normalised
 singular values, of outputs and of backbone features (RankMe, less the mean); marginal W2, the
 outputs' mean 2-Wasserstein distance to the target; nHSIC, the mean dependence of two

@@ -6,14 +6,13 @@ Three writers are known: this plugin, solo-learn's main branch and the reference
 
 __all__ = ["Pretrained", "find_pretrained"]
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.errors import ConfigurationError
+from solo_plugins.errors import ConfigurationError, nearest_path
 from solo_plugins.runs.folder import RunFolder
 
 _KEY = "pretrained_feature_extractor"
@@ -76,11 +75,9 @@ def _checkpoint(path: Any, key: str) -> Path:
     if os.path.isfile(found):
         return found
     if not os.path.isdir(found):
-        near = difflib.get_close_matches(str(found), map(str, found.parent.glob("*")), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(
             f"Expected `{key}` to be a checkpoint or a run's folder that exists but got "
-            f"{str(path)!r}.{hint}"
+            f"{str(path)!r}.{nearest_path(found)}"
         )
     checkpoint = RunFolder(found).find_checkpoint()
     if checkpoint is None:

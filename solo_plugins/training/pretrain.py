@@ -28,6 +28,9 @@ from solo_plugins.training.memory import enough_memory
 from solo_plugins.training.sweep import check_processes
 from solo_plugins.training.trainer import compiled, fit, in_memory_format, say
 
+# A share of active outputs that is this far from the target was probably not wanted.
+_FAR = 0.03
+
 
 class PretrainResult(NamedTuple):
     """The result of a pretraining run.
@@ -66,7 +69,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     cfg, changed = adopted(cfg)
     cfg, chosen = automatic(cfg)
     cfg, hardware = parse_cfg(cfg)
-    for note in [*changed, *chosen]:
+    for note in [*changed, *chosen, *_schedule_notes(cfg)]:
         say(note)
     check_processes(hardware.num_devices * cfg.num_nodes)
     run = find_run(cfg)
@@ -77,7 +80,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
         summary = run.folder.read_summary()
         metrics = {name: value for name, value in summary.items() if isinstance(value, int | float)}
         result = PretrainResult(run.folder.path, run.checkpoint, metrics)
-        _report(result)
+        _report(result, cfg)
         return result
     check_writable(run.folder.path, "checkpoint.dir")
     say(str(hardware))
@@ -118,12 +121,23 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
             not_checked=("loss",) if cfg.data.no_labels and not own else (),
         )
     result = PretrainResult(folder.path, folder.find_checkpoint(), metrics)
-    _report(result)
+    _report(result, cfg)
     return result
 
 
+def _schedule_notes(cfg: DictConfig) -> list[str]:
+    warmup = cfg.scheduler.warmup_epochs
+    if cfg.scheduler.name != "warmup_cosine" or not warmup > cfg.max_epochs > 0:
+        return []
+    return [
+        f"The learning rate still rises when the run ends: `scheduler.warmup_epochs` is {warmup}, "
+        f"`max_epochs` {cfg.max_epochs}."
+    ]
+
+
 @rank_zero_only
-def _report(result: PretrainResult) -> None:
+def _report(result: PretrainResult, cfg: DictConfig) -> None:
+    held = cfg.method != "rectified_lpjepa" or bool(cfg.method_kwargs.get("threshold_rate"))
     metrics = result.metrics
     if "val_knn_acc1" in metrics:
         say(f"Online kNN accuracy (backbone, top 1): {metrics['val_knn_acc1']:.1f} %")
@@ -135,6 +149,9 @@ def _report(result: PretrainResult) -> None:
         if key in metrics:
             target = metrics.get(key.replace("l0_sparsity_metric", "target_l0"))
             of_target = "" if target is None else f" (the target has {100 * target:.1f} %)"
-            say(f"Active outputs: {100 * metrics[key]:.1f} %{of_target}")
+            hint = ""
+            if target is not None and abs(metrics[key] - target) > _FAR and not held:
+                hint = "; `method_kwargs.threshold_rate` holds it, docs/sparsity.md"
+            say(f"Active outputs: {100 * metrics[key]:.1f} %{of_target}{hint}")
             break
     say(f"Checkpoint: {result.checkpoint or 'none was written'}")

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.pretrain import parse_cfg
-from solo_plugins.errors import ConfigurationError
+from solo_plugins.errors import ConfigurationError, nearest_path
 from solo_plugins.training.pretrain import pretrain
 
 Make = Callable[..., DictConfig]
@@ -249,3 +249,10 @@ def test_defaults_do_not_overwrite_and_the_given_config_is_not_changed(make_cfg:
     cfg, _ = parse_cfg(given)
     assert (cfg.scheduler.warmup_epochs, cfg.scheduler.min_lr, cfg.seed) == (7, 0.0, 5)
     assert OmegaConf.to_container(given) == before
+
+
+def test_a_name_that_is_like_none_in_its_folder_has_no_hint(tmp_path: Path) -> None:
+    for name in ("codes", "reports"):
+        (tmp_path / name).mkdir()
+    assert nearest_path(tmp_path / "code") == f" Did you mean {str(tmp_path / 'codes')!r}?"
+    assert nearest_path(tmp_path / "nope") == nearest_path(tmp_path / "nowhere" / "codes") == ""

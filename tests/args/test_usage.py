@@ -154,3 +154,20 @@ def test_programs_run_under_an_8_bit_locale(run_main: Callable, root: Path, tmp_
         done = run_main(*command, cwd=folder, PYTHONPATH=str(root), **locale)
         assert done.returncode == 0, done.stderr
     assert "\u03bc" in (folder / "report" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("argument", ["--max_epochs", "--max_epochs=3", "--method_kwargs.p"])
+def test_a_setting_that_is_written_as_an_option_is_refused(argument: str, root: Path) -> None:
+    name = argument.lstrip("-").partition("=")[0]
+    arguments = [*DIGITS, "--config-name=rectified_lpjepa_digits", argument, "3"]
+    with pytest.raises(SystemExit, match=rf"`\+\+{name}=VALUE` but got '{argument}'"):
+        show_usage(str(root / "main_pretrain.py"), "pretrain", arguments)
+    with pytest.raises(SystemExit, match=rf"`\+\+{name}=VALUE`"):
+        located(
+            "pretrain", ["--config-name", "digits/rectified_lpjepa_digits", argument], scripts()
+        )
+
+
+def test_hydras_own_options_are_left_to_it(root: Path) -> None:
+    arguments = [*DIGITS, "--config-name=rectified_lpjepa_digits", "--multirun", "--cfg", "job"]
+    show_usage(str(root / "main_pretrain.py"), "pretrain", arguments)

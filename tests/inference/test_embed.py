@@ -251,3 +251,15 @@ def test_what_a_killed_process_left_is_removed_by_the_next(
     embed(digits.meta["checkpoint"], tmp_path / "out")
     assert json.loads((tmp_path / "out" / "meta.json").read_text())["images"] == 360
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_without_validation_images_is_encoded_on_its_training_images(
+    run_below: Callable, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.effect_noise((40, 40), 50).convert("RGB").save(tmp_path / "images" / name / "0.png")
+    data = {"dataset": "custom", "train_path": str(tmp_path / "images"), "num_classes": 2}
+    run = run_below(tmp_path, data=data)
+    found = embed(run, tmp_path / "out").meta["data"]
+    assert (found["dataset"], found["split"]) == ("custom", "train")

@@ -4,6 +4,7 @@
 import csv
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -286,3 +287,14 @@ def test_a_missing_compiler_is_named(make_cfg: Make, monkeypatch: pytest.MonkeyP
         ConfigurationError, match=r"'no-such-compiler'.*`performance.compile: true`"
     ):
         pretrain(make_cfg(performance__compile=True))
+
+
+def test_a_warm_up_that_does_not_end_and_a_share_that_is_missed_are_said(
+    make_cfg: Make, capsys: pytest.CaptureFixture
+) -> None:
+    small = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 1}
+    small |= {"scheduler__warmup_epochs": 2, "method_kwargs": {"mean_shift_value": -3.0}}
+    pretrain(make_cfg(**small))
+    told = capsys.readouterr().out
+    assert "still rises when the run ends: `scheduler.warmup_epochs` is 2, `max_epochs` 1." in told
+    assert re.search(r"Active outputs: .*; `method_kwargs\.threshold_rate` holds it", told)
