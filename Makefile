@@ -54,6 +54,7 @@ notebook: $(INSTALLED)
 # The site, in docs/_build/html; DOCS_EXECUTE=1 runs the notebook for its pictures.
 docs: $(INSTALLED)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "The site: docs/_build/html/index.html"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

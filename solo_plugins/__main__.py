@@ -35,7 +35,7 @@ def main() -> None:
     escape_missing_signs()
 
 
-@main.command()
+@main.command(short_help="Write the network for timm and ONNX.")
 @click.argument("run")
 @click.option("--out", required=True, type=_FOLDER, help="Folder to make.")
 @click.option(
@@ -54,7 +54,7 @@ def export(run: str, out: str, onnx: bool | None) -> None:
         _say(f"Exported: {exported.folder}")
 
 
-@main.command()
+@main.command(short_help="Encode images: features and sparse codes.")
 @click.argument("run")
 @click.argument("data", required=False)
 @click.option("--out", required=True, type=_FOLDER, help="Folder to make.")
@@ -89,7 +89,7 @@ def embed(run: str, data: str | None, out: str, **settings: Any) -> None:
             click.echo(f"Active outputs: {100 * meta['active_fraction']:.1f} %")
 
 
-@main.command()
+@main.command(short_help="Find what is nearest to an image.")
 @click.argument("embeddings", type=_FOLDER)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("-k", default=5, show_default=True, help="Neighbours of each image.")
@@ -118,7 +118,7 @@ def search(embeddings: str, images: tuple[str, ...], picture: str | None, **sett
                 _say(f"Left out of the picture: {reason}", err=True)
 
 
-@main.command()
+@main.command(short_help="Probe frozen features on other data sets.")
 @click.argument("run")
 @click.option(
     "--datasets",
@@ -151,7 +151,7 @@ def transfer(run: str, datasets: str, shots: str, **settings: Any) -> None:
         click.echo(f"Table: {write(run, TransferSettings(names, parts, **settings))}")
 
 
-@main.command()
+@main.command(short_help="Draw features and codes in a plane.")
 @click.argument("embeddings", type=_FOLDER)
 @click.option("--out", help="A .png, .pdf or .svg; by default space.png in EMBEDDINGS.")
 @click.option("--pca", is_flag=True, help="PCA alone, without umap-learn.")
@@ -168,7 +168,7 @@ def umap(embeddings: str, out: str | None, pca: bool, **settings: Any) -> None:
         click.echo(f"Coordinates: {found.table}")
 
 
-@main.command()
+@main.command(short_help="Write a page of what each output means.")
 @click.argument("embeddings", type=_FOLDER)
 @click.option("--out", type=_FOLDER, help="Folder to make; by default `atlas` in EMBEDDINGS.")
 @click.option("--images", default=8, show_default=True, help="Images of each output.")
@@ -186,7 +186,7 @@ def atlas(embeddings: str, **settings: Any) -> None:
         click.echo(f"Atlas: {done.page}, {done.size / 1e6:.1f} MB")
 
 
-@main.command()
+@main.command(short_help="Write tables and pictures of runs.")
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--out", default="report", show_default=True, type=_FOLDER, help="Folder to write.")
 @click.option("--formats", default="png,pdf,svg", show_default=True, help="Kinds of picture files.")
@@ -203,7 +203,7 @@ def report(runs: tuple[str, ...], out: str, formats: str) -> None:
         click.echo(f"Report: {write_report(runs, out, formats=kinds)}")
 
 
-@main.command()
+@main.command(short_help="Write the page of all settings.")
 def settings() -> None:
     """Write the page of all settings of the programs, in Markdown: docs/configuration.md."""
     with _one_line_errors():
@@ -239,7 +239,13 @@ def _start(kind: str, arguments: Sequence[str]) -> None:
 def _add_program(kind: str) -> None:
     settings: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": []}
 
-    @main.command(kind, help=PURPOSE[kind], context_settings=settings, add_help_option=False)
+    @main.command(
+        kind,
+        help=PURPOSE[kind],
+        short_help=PURPOSE[kind].partition(";")[0].partition(" in a ")[0].rstrip(".") + ".",
+        context_settings=settings,
+        add_help_option=False,
+    )
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def program(arguments: tuple[str, ...]) -> None:
         _start(kind, arguments)

@@ -211,7 +211,8 @@ def _left_out(left_out: list[LeftOut]) -> list[str]:
         if (where, reason) not in probes
     ]
     if probes:
-        lines.append(f"- {len(probes)} folders of linear probes, shown with what they evaluate")
+        folders = "folder" if len(probes) == 1 else "folders"
+        lines.append(f"- {len(probes)} {folders} of linear probes, shown with what they evaluate")
     return ["## Left out / incomplete\n", "\n".join(lines) + "\n"]
 
 

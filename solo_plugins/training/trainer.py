@@ -89,6 +89,8 @@ def fit(
         first_step = _next_logged_step(saved)
         say(f"Resuming from {run.checkpoint}.")
     with Signals() as signals, claimed(run, cfg, asked) as run, warnings.catch_warnings():
+        if run.checkpoint is None:
+            say(f"Run: {run.folder.path}")
         # About a deprecation that Lightning has to follow itself.
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
         log = MetricsLog(run.folder, first_step)

@@ -78,7 +78,7 @@ def test_the_program_writes_table_and_pictures(
     assert f"- `{runs / 'no-checkpoint'}`: there is no checkpoint" in text
     assert f"- `{runs / 'half'}`: there is no summary.json, the run is at epoch 3 of 3" in text
     assert f"- `{runs / 'bad-knn' / 'knn.json'}`: cannot be used" in text
-    assert "- 1 folders of linear probes" in text
+    assert "- 1 folder of linear probes" in text
     note = "BYOL has no fraction of active outputs, which `main_knn.py` measures"
     assert f"`pareto`: {note}." in text
     for name, suffix in itertools.product(PICTURES, ("", "-single")):
