@@ -212,6 +212,27 @@ def test_labels_of_near_points_hide_neither_each_other_nor_points(
     assert not any(box.count_contains(panel.transData.transform(points)) for box in boxes)
 
 
+def test_labels_stand_beside_their_line(run: Callable, draw: Draw) -> None:
+    for mu, l0, accuracy in ((1.0, 0.9, 78.0), (0.0, 0.5, 76.0), (-2.0, 0.1, 72.0)):
+        values = {"val_l0_sparsity_metric": l0, "val_acc1": accuracy}
+        folder = run(f"run{mu}", mu=mu, summary=values)
+    (panel,) = _alone(draw(pareto, _rows(folder.parent), "single")).axes
+    boxes = [text.get_window_extent() for text in panel.texts]
+    paths = [line.get_transform().transform_path(line.get_path()) for line in panel.lines]
+    assert len(boxes) == 3
+    assert not any(path.intersects_bbox(box, filled=False) for path in paths for box in boxes)
+
+
+def test_the_target_of_a_single_mu_is_a_piece_of_its_curve(run: Callable, draw: Draw) -> None:
+    folder = run("a", mu=-1.0, summary={"val_l0_sparsity_metric": 0.3})
+    panel = _alone(draw(sparsity, _rows(folder.parent), "single")).axes[0]
+    (target,) = (line for line in panel.lines if line.get_linestyle() == "--")
+    mu, share = target.get_xydata().T
+    np.testing.assert_allclose((mu[0], mu[-1]), (-1.2, -0.8))
+    # p = 1: exp(mu / sigma) / 2 below 0, sigma = 1 / sqrt(2)
+    np.testing.assert_allclose(share, 50 * np.exp(mu * np.sqrt(2)), rtol=1e-4)
+
+
 def test_a_point_without_a_line_has_its_mu_in_the_legend(run: Callable, draw: Draw) -> None:
     for rate in (0.1, 0.2):
         values = {"val_l0_sparsity_metric": 0.5, "val_acc1": 80.0 + rate}

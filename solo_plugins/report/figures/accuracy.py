@@ -104,7 +104,7 @@ def _entries(shown: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, Any]:
 
 
 def _label_points(panel: Axes, shown: pd.DataFrame, looks: Mapping[str, Look]) -> None:
-    """Write mu beside the points of lines, where it covers the fewest points and other labels."""
+    """Write mu beside points of lines, where it covers the fewest points, lines and labels."""
     places = panel.transData.transform(shown[["zeros", "value"]].to_numpy())
     font = panel.figure.dpi * 8 / 72
     taken = [Bbox.from_extents(*place, *place).padded(font / 2) for place in places]
@@ -131,6 +131,8 @@ def _label(
     # it belongs to its point: the panel's size does not depend on it
     text.set_in_layout(False)
 
+    drawn = [line.get_transform().transform_path(line.get_path()) for line in panel.lines]
+
     def covered(side: tuple[float, float]) -> int:
         ha, va = (int(np.sign(offset)) for offset in side)
         text.set(ha=("center", "left", "right")[ha], va=("center", "bottom", "top")[va])
@@ -138,7 +140,9 @@ def _label(
         box = text.get_window_extent()
         outside = not (panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1)
         outside |= not (panel.bbox.y0 <= box.y0 and box.y1 <= panel.bbox.y1)
-        return box.count_overlaps(list(taken)) + len(taken) * outside
+        crossed = sum(path.intersects_bbox(box, filled=False) for path in drawn)
+        hidden = len(taken) if outside else box.count_overlaps(list(taken))
+        return hidden * (len(drawn) + 1) + crossed  # any line rather than a point or a label
 
     covered(min(_SIDES, key=covered))
     return text.get_window_extent()

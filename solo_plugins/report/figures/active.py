@@ -73,13 +73,12 @@ def sparsity(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pi
 
 
 def _draw_targets(panel: Axes, rows: Sequence[Row], look: Look) -> None:
-    """Draw the target active fraction over mu: between the rows too if they have one scale."""
+    """Draw the target active fraction over mu: a curve if the rows have one scale."""
     targets = sorted((row.target for row in rows if row.target), key=lambda target: target.loc)
     loc, l0 = ([getattr(target, name) for target in targets] for name in ("loc", "l0"))
-    if len(set(loc)) == 1:
-        loc, l0 = [loc[0] - 0.2, loc[0] + 0.2], l0[:1] * 2
-    elif len({(target.p, target.scale) for target in targets}) == 1:
-        loc = list(np.linspace(loc[0], loc[-1], 100))
+    around = 0.2 if len(set(loc)) == 1 else 0.0
+    if len({(target.p, target.scale) for target in targets}) == 1:
+        loc = list(np.linspace(loc[0] - around, loc[-1] + around, 100))
         law = RectifiedGeneralizedGaussian(torch.tensor(loc), targets[0].scale, targets[0].p)
         l0 = law.active_probability.tolist()
     panel.plot(loc, [100 * value for value in l0], color=look.color, **_DASHED)
