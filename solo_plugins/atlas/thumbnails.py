@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Small forms of the images that were embedded, read again from where they lie."""
 
-__all__ = ["Thumbnails", "read_thumbnails"]
+__all__ = ["Thumbnails", "read_again", "read_thumbnails"]
 
 import base64
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from PIL import Image
 from tqdm import tqdm
@@ -21,6 +21,7 @@ from solo_plugins.errors import UnreadableImageError
 _SIDE, _FEW = 64, 16
 # A place in the data set, a path below its folder and a label, to an image.
 _Read = Callable[[int, str, int], Image.Image]
+_Form = TypeVar("_Form")
 
 
 class Thumbnails(NamedTuple):
@@ -48,16 +49,37 @@ def read_thumbnails(
     Returns:
         An image or a reason for each row.
     """
-    found = Thumbnails({}, {})
+    return Thumbnails(*read_again(embeddings, rows, _uri, root))
+
+
+def read_again(
+    embeddings: Embeddings,
+    rows: Iterable[int],
+    form: Callable[[Image.Image], _Form],
+    root: str | None = None,
+) -> tuple[dict[int, _Form], dict[int, str]]:
+    """Read images again.
+
+    Args:
+        embeddings: whose ``meta.json`` says where the images lie.
+        rows: of its table of images.
+        form: what is made of an image.
+        root: where they lie now, if not there.
+
+    Returns:
+        By row, what was made of the image, and by row, why there is none.
+    """
+    found: dict[int, _Form] = {}
+    missing: dict[int, str] = {}
     read = _reader(embeddings.source, root)
     table = embeddings.images
     for row in tqdm(list(rows), unit=" images", disable=None):
         index, name, label = (table[column].iloc[row] for column in ("index", "name", "label"))
         try:
-            found.uris[row] = _uri(read(int(index), name, int(label)))
+            found[row] = form(read(int(index), name, int(label)))
         except UnreadableImageError as error:
-            found.missing[row] = str(error)
-    return found
+            missing[row] = str(error)
+    return found, missing
 
 
 def _reader(facts: dict[str, Any], root: str | None) -> _Read:

@@ -3,15 +3,13 @@
 
 __all__ = ["write_picture"]
 
-import base64
 from collections.abc import Sequence
-from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 
 from PIL import Image
 
-from solo_plugins.atlas.thumbnails import read_thumbnails
+from solo_plugins.atlas.thumbnails import read_again
 from solo_plugins.codes.embeddings import Embeddings
 from solo_plugins.data.images import read_image
 from solo_plugins.inference.query import Hit
@@ -19,6 +17,8 @@ from solo_plugins.pictures.grid import Cell, draw_grid
 from solo_plugins.pictures.style import picture_kind
 from solo_plugins.runs.files import write_bytes
 from solo_plugins.untrusted.text import one_line
+
+_SIDE = 256  # in pixels
 
 
 def write_picture(folder: str | Path, hits: Sequence[Hit], path: str | Path) -> tuple[str, ...]:
@@ -40,23 +40,24 @@ def write_picture(folder: str | Path, hits: Sequence[Hit], path: str | Path) -> 
     table = embeddings.images
     place = {key: row for row, key in enumerate(zip(table["index"], table["name"], strict=True))}
     rows = {hit: place[hit.number, hit.name] for hit in hits if hit.place}
-    thumbnails = read_thumbnails(embeddings, sorted(set(rows.values())))
+    images, missing = read_again(embeddings, sorted(set(rows.values())), _shown)
     grid = []
     for query, found in groupby(hits, key=lambda hit: hit.query):
-        cells = [Cell(read_image(query), one_line(Path(query).name))]
+        cells = [Cell(_shown(read_image(query)), one_line(Path(query).name))]
         for hit in found:
             if hit.place:
-                uri = thumbnails.uris.get(rows[hit])
-                image = None if uri is None else _image(uri)
                 name = one_line(hit.kind or hit.name)
-                cells.append(Cell(image, f"{name} {hit.similarity:.2f}"))
+                cells.append(Cell(images.get(rows[hit]), f"{name}: {hit.similarity:.2f}"))
             else:
                 cells.append(Cell(None, "no active output"))
         grid.append(cells)
     figure = draw_grid(grid)
     write_bytes(Path(path), lambda file: figure.savefig(file, format=kind))
-    return tuple(dict.fromkeys(thumbnails.missing.values()))
+    return tuple(dict.fromkeys(missing.values()))
 
 
-def _image(uri: str) -> Image.Image:
-    return Image.open(BytesIO(base64.b64decode(uri.partition(",")[2])))
+def _shown(image: Image.Image) -> Image.Image:
+    """Keep the pixels that a cell has room for, the same of queries and of what was found."""
+    image = image.convert("RGB")
+    image.thumbnail((_SIDE, _SIDE))
+    return image

@@ -44,23 +44,31 @@ def opened(
     return Opened(page, table, wrong)
 
 
-def _column(page: Any, title: str) -> list[str]:
+def _column(page: Any, title: str) -> Any:
     """Return the cells of a column of the outputs, as they are shown."""
     heads = page.locator("#outputs thead th").all_inner_texts()
     place = next(i for i, head in enumerate(heads) if head.strip() == title)
-    return page.locator(f"#outputs tbody td:nth-child({place + 1})").all_inner_texts()
+    return page.locator(f"#outputs tbody td:nth-child({place + 1})")
 
 
 @pytest.mark.parametrize("title", ["activity", "information", "output"])
 def test_a_click_on_a_title_sorts_by_numbers(title: str, opened: Opened) -> None:
-    page = opened.page
-    page.get_by_role("columnheader", name=title).first.click()
-    once = [float(cell) for cell in _column(page, title)]
-    page.get_by_role("columnheader", name=title).first.click()
-    twice = [float(cell) for cell in _column(page, title)]
-    assert len(once) == 8
-    assert sorted(once) in (once, once[::-1])
-    assert twice == once[::-1] != once
+    page, cells = opened.page, _column(opened.page, title)
+    texts = sorted(cells.all_inner_texts(), key=float)
+    assert len(texts) == 8
+    assert texts != texts[::-1]
+    # a page sorts after the click, not within it: the order is waited for
+    ways = {"ascending": texts, "descending": texts[::-1]}
+    seen = set()
+    for _ in range(2):
+        head = page.get_by_role("columnheader", name=title).first
+        was = head.get_attribute("aria-sort") or "none"
+        head.click()
+        playwright.expect(head).not_to_have_attribute("aria-sort", was)
+        way = str(head.get_attribute("aria-sort"))
+        playwright.expect(cells).to_have_text(ways[way])
+        seen.add(way)
+    assert seen == set(ways)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +107,8 @@ def test_every_thumbnail_has_a_picture(opened: Opened) -> None:
     )
     assert len(pictures) > 30
     assert all(picture.startswith('url("data:image/webp') for picture in pictures)
-    assert "".join(_column(opened.page, "strongest images")).strip() == "none"  # the dead output's
+    images = _column(opened.page, "strongest images").all_inner_texts()
+    assert "".join(images).strip() == "none"  # the dead output's
 
 
 def test_names_are_text_and_no_script(opened: Opened) -> None:
