@@ -242,7 +242,7 @@ def _add_program(kind: str) -> None:
     @main.command(
         kind,
         help=PURPOSE[kind],
-        short_help=PURPOSE[kind].partition(";")[0].partition(" in a ")[0].rstrip(".") + ".",
+        short_help=PURPOSE[kind].partition(";")[0],
         context_settings=settings,
         add_help_option=False,
     )

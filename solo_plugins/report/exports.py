@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from solo_plugins.report.rows import Mean, Row
-from solo_plugins.report.table import COLUMNS, NUMBERS, best, cells
+from solo_plugins.report.table import COLUMNS, NUMBERS, best, cells, measured
 from solo_plugins.runs.description import method_name
 from solo_plugins.runs.files import write_text
 
@@ -72,7 +72,7 @@ def _record(row: Row) -> dict[str, Any]:
             "rectified": target.rectified,
             "calibrated": target.calibrated,
         },
-        **{column: _values(row.mean(column)) for column, _ in NUMBERS.values() if column},
+        **{column: _values(measured(row, name)) for name, (column, _) in NUMBERS.items() if column},
         "seconds": _values(row.mean("seconds")),
     }
 

@@ -64,7 +64,8 @@ def test_no_table_has_more_than_ten_columns(rows: list[Row]) -> None:
 
 def test_csv_and_json_have_the_numbers_as_they_are(rows: list[Row], tmp_path: Path) -> None:
     write_tables(rows, tmp_path)
-    first, _, ours, _, failed = json.loads((tmp_path / "table.json").read_text())
+    first, _, ours, online, failed = json.loads((tmp_path / "table.json").read_text())
+    assert online["linear_backbone"] == {"mean": 99.0, "std": None, "n": 1, "how": "online"}
     assert (first["name"], first["method"], first["seeds"]) == ("VICReg", "vicreg", [1, 2])
     wanted = {"mean": 80.0, "std": pytest.approx(2**0.5), "n": 2, "how": "usual"}
     assert first["linear_backbone"] == wanted
