@@ -95,10 +95,9 @@ def check_folder(key: str, path: Any, exists: Callable[[str], bool] = os.path.is
     Raises:
         ConfigurationError: naming the nearest path that exists.
     """
-    named = isinstance(path, str)
-    if not named or not exists(path):
-        hint = f" Set it by `++data.{key}=DIR`." if path is None else ""
-        hint = nearest_path(path) if named and path else hint
+    if not isinstance(path, str) or not exists(path):
+        hint = nearest_path(path) if isinstance(path, str) and path else ""
+        hint = f" Set it by `++data.{key}=DIR`." if path is None else hint
         raise ConfigurationError(
             f"Expected `data.{key}` to be a folder of images that exists but got {path!r}.{hint}"
         )

@@ -56,8 +56,9 @@ SETTINGS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 # With these hydra does something else, or looks elsewhere.
-_OPTIONS = ("--run", "--multirun", "--cfg", "--package", "--resolve")  # hydra's others
 _HYDRAS = ("hydra_help", "version", "info", "shell_completion", "experimental_rerun", "config_dir")
+# Hydra's other long options.
+_OPTIONS = ("--run", "--multirun", "--cfg", "--package", "--resolve")
 
 
 def escape_missing_signs() -> None:

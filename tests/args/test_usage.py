@@ -119,6 +119,7 @@ def test_a_yaml_that_is_not_there_is_answered_with_those_that_are(
     [
         [*DIGITS, "--config-name=byol_digits.yaml", "++seed=1", "-m"],
         [*DIGITS, "-cn", "byol_digits"],
+        [*DIGITS, "-cn", "byol_digits", "--multirun", "--cfg", "job", "--resolve"],
         ["--hydra-help"],
         ["--config-dir", "/tmp", "--config-name", "x"],
         ["--config-path", "pkg://solo_plugins.configs", "--config-name", "x"],
@@ -166,8 +167,3 @@ def test_a_setting_that_is_written_as_an_option_is_refused(argument: str, root: 
         located(
             "pretrain", ["--config-name", "digits/rectified_lpjepa_digits", argument], scripts()
         )
-
-
-def test_hydras_own_options_are_left_to_it(root: Path) -> None:
-    arguments = [*DIGITS, "--config-name=rectified_lpjepa_digits", "--multirun", "--cfg", "job"]
-    show_usage(str(root / "main_pretrain.py"), "pretrain", arguments)
