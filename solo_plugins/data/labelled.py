@@ -43,6 +43,11 @@ class LabelledDataModule(PretrainDataModule):
         super().__init__(cfg)
         self.augment = augment
 
+    @property
+    @override
+    def _draws(self) -> bool:
+        return self.augment
+
     def _size_notes(self) -> list[str]:
         return []  # the crop size is that of pretraining
 

@@ -243,9 +243,13 @@ class PretrainDataModule(pl.LightningDataModule):
             crops = dali_crops(cfg, self._augmentations)
             images = self.dali_images(train=True)
             return DaliLoader(images, crops, cfg.optimizer.batch_size, self._place, **settings)
-        return EpochSeededLoader(
-            self.train_set, cfg.optimizer.batch_size, num_workers=num_workers(cfg), **settings
-        )
+        settings |= {"num_workers": num_workers(cfg), "draws": self._draws}
+        return EpochSeededLoader(self.train_set, cfg.optimizer.batch_size, **settings)
+
+    @property
+    def _draws(self) -> bool:
+        """Whether training images are augmented by random numbers."""
+        return True
 
     @property
     def _process(self) -> tuple[int, int]:

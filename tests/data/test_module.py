@@ -2,6 +2,7 @@
 """Datasets, crops and loaders, DALI included."""
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,30 @@ def test_an_epoch_depends_on_seed_number_and_rank_only(num_workers: int) -> None
     assert _epoch(3, num_workers=num_workers) == first
     assert _epoch(4, num_workers=num_workers)[0] != first[0]
     assert _epoch(3, num_workers=num_workers, seed=1)[1] != first[1]
+
+
+def test_images_draw_the_same_in_batches_of_any_size() -> None:
+    drawn = []
+    for batch_size in (4, 10):
+        loader = EpochSeededLoader(_Numbers(), batch_size)
+        drawn.append(dict(zip(*(torch.cat(part).tolist() for part in zip(*loader)), strict=True)))  # noqa: B905
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0].values())) == 40
+
+
+def test_seeds_of_images_leave_the_training_processs_random_numbers_as_they_are() -> None:
+    def after_a_batch(*, draws: bool) -> tuple[float, ...]:
+        seed_all(7)
+        next(iter(EpochSeededLoader(list(range(40)), 4, draws=draws)))
+        return random.random(), np.random.random(), torch.rand(()).item()
+
+    assert after_a_batch(draws=True) == after_a_batch(draws=False)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_without_draws_images_come_in_the_same_order(num_workers: int) -> None:
+    plain = EpochSeededLoader(_Numbers(), 4, num_workers=num_workers, draws=False)
+    assert torch.cat([index for index, _ in plain]).tolist() == _epoch(0)[0]
 
 
 def test_loading_processes_stay_from_epoch_to_epoch() -> None:
