@@ -108,6 +108,8 @@ class RunRecord:
     Args:
         folder: its path.
         cfg: its resolved configuration.
+        asked: the same as it was asked for, before e.g. learning rates are scaled; None if the run
+            has only one.
         description: what the run says of its method.
         numbers: measured values by the column that shows them; what was not measured is missing.
         epochs: epochs that it was trained for.
@@ -121,6 +123,7 @@ class RunRecord:
     folder: Path
     cfg: DictConfig
     description: Description
+    asked: DictConfig | None = None
     numbers: dict[str, Number] = field(default_factory=dict)
     epochs: int = 0
     commit: str | None = None
@@ -133,6 +136,12 @@ class RunRecord:
     def settings(self) -> dict[str, Any]:
         """The settings that decide what is computed, by dotted key and number in a list."""
         return dict(_flat(compared(self.cfg)))
+
+    @cached_property
+    def typed(self) -> dict[str, Any]:
+        """The settings as a person gave them, by dotted key and number in a list."""
+        asked = {} if self.asked is None else OmegaConf.to_container(self.asked)
+        return {**self.settings, **dict(_flat(asked))}
 
     def identity(self, *but: str) -> str:
         """Return a text that is the same for runs that compute the same.
@@ -172,6 +181,10 @@ def read_run(path: Path) -> RunRecord:
         raise Incomplete(f"{error.path.name} cannot be used: {error.reason}") from error
     except _DAMAGED as error:
         raise Incomplete(f"{folder.SUMMARY} cannot be used: {_text(error)}") from error
+    try:
+        run.asked = folder.read_asked()
+    except RunFileError as error:
+        run.unreadable.append(LeftOut(str(error.path), f"cannot be used: {error.reason}"))
     run.curves, notes = read_curves(folder, run.description.loss)
     run.unreadable += notes
     for path in folder.evaluations():

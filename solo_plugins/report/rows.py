@@ -186,7 +186,7 @@ def _differences(rows: Sequence[Row], *but: str) -> list[str]:
         but: dotted keys that are left out.
 
     Returns:
-        For each row its settings, with dots behind them if there are more.
+        For each row its settings, as they were typed, with dots behind them if there are more.
     """
     settings = [row.first.settings for row in rows]
     keys = {key for one in settings for key in one if not key.startswith("enable_")}
@@ -195,12 +195,17 @@ def _differences(rows: Sequence[Row], *but: str) -> list[str]:
         for key in keys - {"seed", *but}
         if any((one.get(key) or None) != (settings[0].get(key) or None) for one in settings)
     ]
+    typed = [row.first.typed for row in rows]
+    # a rate that was scaled by another batch size was not typed: it says nothing more
+    told = [key for key in differ if any(one.get(key) != typed[0].get(key) for one in typed)]
+    differ = told or differ
+    given = typed if told else settings
     differ.sort(key=lambda key: (key != "max_epochs", not key.startswith("method_kwargs."), key))
     more = ["..."] if len(differ) > 2 else []
     shown = [(one_line(key.rpartition(".")[2], _LONGEST), key) for key in differ[:2]]
     return [
         typeset(", ".join([*(f"{name}={_short(one.get(key))}" for name, key in shown), *more]))
-        for one in settings
+        for one in given
     ]
 
 

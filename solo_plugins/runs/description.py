@@ -125,7 +125,10 @@ class Description(NamedTuple):
         """
         dense = "" if target.rectified else "dense, "
         calibrated = ", calibrated" if target.calibrated else ""
-        label = f"{dense}p={target.p:g}, μ={target.loc:.3g}{calibrated}"
+        aim = f"μ={target.loc:.3g}"
+        if target.calibrated:  # thresholds hold the fraction, whatever mu is
+            aim = f"calibrated to {100 * target.l0:.3g} %"
+        label = f"{dense}p={target.p:g}, {aim}"
         return cls(label, loss, target, f"Rectified LpJEPA, {dense}p = {target.p:g}{calibrated}")
 
     @classmethod

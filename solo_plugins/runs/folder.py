@@ -249,18 +249,21 @@ class RunFolder:
         path = self.config_path
         if path is None:
             raise RunFileError(self.path / _ASKED, "there is no such file")
-        content = parse_yaml(path) if path.suffix == ".yaml" else inlined(parse_json(path))
-        content.pop("defaults", None)  # hydra's, in what was asked for
-        try:
-            check_saved(content)
-        except ValueError as error:
-            raise RunFileError(path, str(error)) from error
-        cfg = OmegaConf.create(content)
-        kwargs = cfg.get("method_kwargs")
-        for name, off in _RETIRED.items():
-            if isinstance(kwargs, DictConfig) and kwargs.get(name) == off:
-                del kwargs[name]
-        return cfg
+        return _read_saved(path)
+
+    def read_asked(self) -> DictConfig | None:
+        """Read the configuration as it was asked for, e.g. with a learning rate before scaling.
+
+        Returns:
+            The configuration, or None if the run has only one, as of earlier commits or others.
+
+        Raises:
+            RunFileError: as :meth:`read_config`.
+        """
+        asked = self.path / _ASKED
+        if not os.path.lexists(asked) or self.config_path == asked:
+            return None
+        return _read_saved(asked)
 
     def write_config(self, asked: DictConfig, resolved: DictConfig) -> None:
         """Write the run's configuration.
@@ -431,6 +434,22 @@ class RunFolder:
             Its path, or None if there is none.
         """
         return min(self.path.glob(f"{_TRANSFER}-*.json"), key=_age, default=None)
+
+
+def _read_saved(path: Path) -> DictConfig:
+    """Read a saved configuration, without settings that nothing reads any more."""
+    content = parse_yaml(path) if path.suffix == ".yaml" else inlined(parse_json(path))
+    content.pop("defaults", None)  # hydra's, in what was asked for
+    try:
+        check_saved(content)
+    except ValueError as error:
+        raise RunFileError(path, str(error)) from error
+    cfg = OmegaConf.create(content)
+    kwargs = cfg.get("method_kwargs")
+    for name, off in _RETIRED.items():
+        if isinstance(kwargs, DictConfig) and kwargs.get(name) == off:
+            del kwargs[name]
+    return cfg
 
 
 def _age(path: Path) -> float:

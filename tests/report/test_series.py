@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Runs that differ in the location of their target only are one line of a picture."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.report.read import read_run
 from solo_plugins.report.rows import group
@@ -38,7 +40,8 @@ def test_calibrated_runs_are_named_so(run: Run) -> None:
         run("calibrated", config={"method_kwargs": {**kwargs, "mean_shift_value": -1.0}}),
     )
     rows, _ = group([read_run(folder) for folder in folders])
-    assert {row.label for row in rows} == {"p = 1, μ = −1", "p = 1, μ = −1, calibrated"}
+    # p = 1: exp(-sqrt 2) / 2 of the outputs are active
+    assert {row.label for row in rows} == {"p = 1, μ = −1", "p = 1, calibrated to 12.2 %"}
     assert {cells(row)["target"] for row in rows} == {"p = 1, μ = −1", "p = 1, μ = −1, calibrated"}
     series = {"Rectified LpJEPA, p = 1", "Rectified LpJEPA, p = 1, calibrated"}
     assert {row.series for row in rows} == series
@@ -53,6 +56,60 @@ def test_series_that_differ_in_more_have_names_of_their_own(run: Run) -> None:
     rows, _ = group([read_run(folder) for folder in folders])
     names = [f"Rectified LpJEPA, p = 1 (lr = {rate})" for rate in (0.1, 0.2)]
     assert sorted(row.series for row in rows) == sorted([*names, *names])
+
+
+def _asked_and_resolved(
+    run: Run, name: str, asked: dict[str, Any], resolved: dict[str, Any]
+) -> Path:
+    """A run of today: what was asked for beside what came of it."""
+    folder = run(name, config={"optimizer": resolved})
+    shutil.move(folder / "config.yaml", folder / "resolved.yaml")
+    cfg = OmegaConf.load(folder / "resolved.yaml")
+    assert isinstance(cfg, DictConfig)
+    cfg.optimizer = asked
+    OmegaConf.save(OmegaConf.create({"defaults": ["_self_"]}), folder / "config.yaml")
+    with (folder / "config.yaml").open("a") as file:
+        file.write(OmegaConf.to_yaml(cfg))
+    return folder
+
+
+def test_settings_are_shown_as_they_were_typed(run: Run) -> None:
+    # solo-learn multiplies the rate by batch size / 256
+    rates = [
+        _asked_and_resolved(
+            run,
+            f"run{rate}",
+            {"batch_size": 64, "lr": rate},
+            {"batch_size": 64, "lr": rate / 4},
+        )
+        for rate in (0.1, 0.2)
+    ]
+    rows, _ = group([read_run(folder) for folder in rates])
+    assert {row.label for row in rows} == {"p = 1, μ = 0 (lr = 0.1)", "p = 1, μ = 0 (lr = 0.2)"}
+
+
+def test_a_setting_that_follows_from_another_is_not_shown(run: Run) -> None:
+    sizes = [
+        _asked_and_resolved(
+            run,
+            f"run{size}",
+            {"batch_size": size, "lr": 0.1},
+            {"batch_size": size, "lr": 0.1 * size / 256},
+        )
+        for size in (64, 128)
+    ]
+    rows, _ = group([read_run(folder) for folder in sizes])
+    assert {row.label for row in rows} == {
+        "p = 1, μ = 0 (batch_size = 64)",
+        "p = 1, μ = 0 (batch_size = 128)",
+    }
+
+
+def test_what_was_asked_for_and_cannot_be_read_is_noted(run: Run) -> None:
+    folder = _asked_and_resolved(run, "run", {"lr": 0.1}, {"lr": 0.2})
+    (folder / "config.yaml").write_text("[")
+    (noted,) = read_run(folder).unreadable
+    assert noted.where.endswith("config.yaml")
 
 
 def test_series_whose_first_differences_are_the_same_have_numbers(run: Run) -> None:
