@@ -6,10 +6,12 @@ python main_knn.py --config-path scripts/knn/cifar/ \
     ++pretrained_feature_extractor=trained_models/rectified_lpjepa/RUN
 """
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
-from solo_plugins.args.usage import show_usage
+from solo_plugins.args.usage import arguments_for_hydra
 
 
 @hydra.main(version_base="1.2")
@@ -24,5 +26,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    show_usage(__file__, "knn")
+    sys.argv[1:] = arguments_for_hydra(__file__, "knn")
     main()

@@ -7,10 +7,12 @@ python main_pretrain.py --config-path scripts/pretrain/cifar/ \
 With -m and several values, as in ++method_kwargs.mean_shift_value=-2,-1,0, each is a run.
 """
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
-from solo_plugins.args.usage import show_usage
+from solo_plugins.args.usage import arguments_for_hydra
 
 
 @hydra.main(version_base="1.2")
@@ -25,5 +27,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    show_usage(__file__, "pretrain")
+    sys.argv[1:] = arguments_for_hydra(__file__, "pretrain")
     main()

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """How the programs are used: said at once, before torch is imported, and before hydra starts."""
 
-__all__ = ["PURPOSE", "SETTINGS", "escape_missing_signs", "located", "show_usage"]
+__all__ = ["PURPOSE", "SETTINGS", "arguments_for_hydra", "escape_missing_signs", "located"]
 
 import argparse
 import difflib
 import io
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +59,11 @@ SETTINGS: dict[str, dict[str, tuple[str, str]]] = {
 }
 # With these hydra does something else, or looks elsewhere.
 _HYDRAS = ("hydra_help", "version", "info", "shell_completion", "experimental_rerun", "config_dir")
-# Hydra's other long options.
-_OPTIONS = ("--run", "--multirun", "--cfg", "--package", "--resolve")
+# Hydra's other options, without and with a value.
+_FLAGS = ("--run", "-r", "--multirun", "-m", "--resolve")
+_WITH_VALUE = ("--cfg", "-c", "--package", "-p")
+# A setting that hydra would only change (NAME=VALUE) or only add (+NAME=VALUE).
+_SETTING = re.compile(r"\+?(?P<name>[A-Za-z_]\w*(\.\w+)*)=.*", re.DOTALL)
 
 
 def escape_missing_signs() -> None:
@@ -71,7 +76,7 @@ def escape_missing_signs() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def show_usage(file: str, kind: str, arguments: Sequence[str] | None = None) -> None:
+def arguments_for_hydra(file: str, kind: str, arguments: Sequence[str] | None = None) -> list[str]:
     """Say how a program is used if that is asked for, or if its YAML is not there.
 
     Args:
@@ -79,14 +84,18 @@ def show_usage(file: str, kind: str, arguments: Sequence[str] | None = None) -> 
         kind: ``pretrain``, ``linear`` or ``knn``, the folder of its YAMLs below ``scripts``.
         arguments: those of the command line, by default the process's own.
 
+    Returns:
+        The arguments for hydra, in which NAME=VALUE and +NAME=VALUE are ++NAME=VALUE: whether there
+        is such a setting is checked later, with a guess at what was meant.
+
     Raises:
         SystemExit: with status 0 if help was asked for, 2 without a ``--config-name`` and 1 if
-            there is no such YAML; else nothing happens.
+            there is no such YAML or an argument is no setting.
     """
     escape_missing_signs()
     program = Path(file).resolve()
-    given, others = _parse(sys.argv[1:] if arguments is None else arguments)
-    _refuse_options(others)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given, others = _parse(arguments)
     folder = Path("scripts", kind, "digits")
     usage = _Usage(
         program.parent,
@@ -96,10 +105,12 @@ def show_usage(file: str, kind: str, arguments: Sequence[str] | None = None) -> 
         str(Path("scripts", kind)) + "/",
     )
     if _answered(usage, given):
-        return
+        return arguments
     problem = _missing(program.parent, kind, given.config_path, given.config_name)
     if problem:
         raise SystemExit(f"error: {problem}")
+    place = ["--config-path", given.config_path, "--config-name", given.config_name]
+    return [*place, *_settings(others, program.parent / given.config_path)]
 
 
 def located(kind: str, arguments: Sequence[str], scripts: Path) -> list[str]:
@@ -112,13 +123,13 @@ def located(kind: str, arguments: Sequence[str], scripts: Path) -> list[str]:
         scripts: the folder of all programs' YAMLs.
 
     Returns:
-        The arguments for hydra, with the folder of the YAML.
+        The arguments for hydra, with the folder of the YAML, as those of
+        :func:`arguments_for_hydra`.
 
     Raises:
-        SystemExit: as :func:`show_usage`.
+        SystemExit: as :func:`arguments_for_hydra`.
     """
     given, others = _parse(arguments)
-    _refuse_options(others)
     command = f"solo_plugins {kind} --config-name"
     usage = _Usage(scripts.parent, kind, f"{command} YAML", f"{command} digits/{{}}", "")
     if _answered(usage, given):
@@ -142,7 +153,7 @@ def located(kind: str, arguments: Sequence[str], scripts: Path) -> list[str]:
             folder, name = scripts.parent / meant[0].parent, meant[0].name
     if problem:
         raise SystemExit(f"error: {problem}")
-    return ["--config-path", str(folder), "--config-name", name, *others]
+    return ["--config-path", str(folder), "--config-name", name, *_settings(others, folder)]
 
 
 class _Usage(NamedTuple):
@@ -221,14 +232,35 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args(arguments)
 
 
-def _refuse_options(arguments: Sequence[str]) -> None:
-    """Refuse a setting that is written as an option, as other programs have them."""
-    for argument in arguments:
-        name = argument.partition("=")[0]
-        if name.startswith("--") and name not in _OPTIONS:
-            raise SystemExit(
-                f"error: Expected settings as `++{name.lstrip('-')}=VALUE` but got {argument!r}."
-            )
+def _settings(arguments: Iterable[str], folder: Path) -> list[str]:
+    """Check what is not about the YAML's place: settings, and options of hydra's, which stay."""
+    found, rest = [], iter(arguments)
+    for argument in rest:
+        if argument.partition("=")[0] not in (*_FLAGS, *_WITH_VALUE):
+            found.append(_setting(argument, folder))
+        else:
+            found += [argument, *(islice(rest, 1) if argument in _WITH_VALUE else ())]
+    return found
+
+
+def _setting(argument: str, folder: Path) -> str:
+    """Refuse what is no setting, and let hydra add one as it would change one.
+
+    Args:
+        argument: of the command line.
+        folder: that of the YAML. What has the name of a folder there chooses a YAML in it.
+    """
+    if argument.startswith("-") or not ("=" in argument or argument.startswith("~")):
+        name = argument.lstrip("-+").partition("=")[0]
+        raise SystemExit(f"error: Expected settings as `++{name}=VALUE` but got {argument!r}.")
+    setting = _SETTING.fullmatch(argument)
+    if (
+        setting is None
+        or setting["name"].startswith("hydra.")
+        or (folder / setting["name"]).is_dir()
+    ):
+        return argument
+    return f"++{argument.lstrip('+')}"
 
 
 def _yamls(root: Path, kind: str) -> dict[Path, list[str]]:

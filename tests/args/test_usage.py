@@ -2,6 +2,7 @@
 """The programs say how they are used at once, and which YAMLs there are."""
 
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from solo_plugins.args.evaluated import KnnSettings, LinearSettings
 from solo_plugins.args.models import pretrain_model
-from solo_plugins.args.usage import SETTINGS, escape_missing_signs, located, show_usage
+from solo_plugins.args.usage import SETTINGS, arguments_for_hydra, escape_missing_signs, located
 from solo_plugins.args.wording import every_name
 from solo_plugins.configs import scripts
 
@@ -38,7 +39,7 @@ def test_without_a_yaml_the_usage_lists_them(
     kind: str, root: Path, capsys: pytest.CaptureFixture
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        show_usage(str(root / f"main_{kind}.py"), kind, [])
+        arguments_for_hydra(str(root / f"main_{kind}.py"), kind, [])
     assert end.value.code == 2
     text = capsys.readouterr().err
     for path in root.glob(f"scripts/{kind}/*/*.yaml"):
@@ -110,24 +111,62 @@ def test_a_yaml_that_is_not_there_is_answered_with_those_that_are(
     arguments: list[str], text: str, root: Path
 ) -> None:
     with pytest.raises(SystemExit, match=text) as end:
-        show_usage(str(root / "main_pretrain.py"), "pretrain", arguments)
+        arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", arguments)
     assert "\n" not in str(end.value)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        [*DIGITS, "--config-name=byol_digits.yaml", "++seed=1", "-m"],
-        [*DIGITS, "-cn", "byol_digits"],
-        [*DIGITS, "-cn", "byol_digits", "--multirun", "--cfg", "job", "--resolve"],
+        [*DIGITS, "--config-name", "byol_digits.yaml", "++seed=1", "-m"],
+        [*DIGITS, "--config-name", "byol_digits"],
+        [*DIGITS, "--config-name", "byol_digits", "--multirun", "--cfg", "job", "--resolve"],
         ["--hydra-help"],
         ["--config-dir", "/tmp", "--config-name", "x"],
-        ["--config-path", "pkg://solo_plugins.configs", "--config-name", "x"],
+        ["--config-path", "pkg://solo_plugins.configs", "--config-name", "x", "a=1"],
     ],
     ids=str,
 )
 def test_what_hydra_can_do_is_left_to_it(arguments: list[str], root: Path) -> None:
-    show_usage(str(root / "main_pretrain.py"), "pretrain", arguments)
+    given = arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", arguments)
+    assert given == arguments
+
+
+@pytest.mark.parametrize(
+    ("argument", "wanted"),
+    [
+        ("max_epochs=3", "++max_epochs=3"),
+        ("+max_epochs=3", "++max_epochs=3"),
+        ("++max_epochs=3", "++max_epochs=3"),
+        ("data.format=dali", "++data.format=dali"),
+        ("augmentations.0.crop_size=16", "++augmentations.0.crop_size=16"),
+        ("name=a=b, c", "++name=a=b, c"),
+        ("max_epochs=", "++max_epochs="),
+        ("~optimizer.kwargs", "~optimizer.kwargs"),
+        ("~data.val_path=x", "~data.val_path=x"),
+        ("hydra.run.dir=x", "hydra.run.dir=x"),
+        ("hydra/launcher=x", "hydra/launcher=x"),
+        ("own=first", "own=first"),  # chooses own/first.yaml
+        ("+own=first", "+own=first"),
+        ("own.first=1", "++own.first=1"),
+    ],
+)
+def test_hydra_adds_a_setting_as_it_changes_one(argument: str, wanted: str, tmp_path: Path) -> None:
+    (tmp_path / "scripts" / "own").mkdir(parents=True)
+    (tmp_path / "scripts" / "mine.yaml").touch()
+    place = ["--config-path", "scripts", "--config-name", "mine"]
+    got = arguments_for_hydra(str(tmp_path / "main.py"), "pretrain", [*place, "-m", argument])
+    assert got == [*place, "-m", wanted]
+    folder = str(tmp_path / "scripts")
+    place = ["--config-path", folder, "--config-name", "mine"]
+    assert located("pretrain", [*place, argument], scripts()) == [*place, wanted]
+
+
+def test_a_setting_that_hydra_does_not_know_gets_a_guess(run_main: Callable) -> None:
+    run = run_main("main_pretrain.py", *DIGITS, "--config-name=byol_digits", "max_epoch=3")
+    assert run.returncode == 1
+    wanted = "error: Expected only known settings but got `max_epoch`. Did you mean `max_epochs`?"
+    assert run.stderr.splitlines()[-1] == wanted
 
 
 def test_a_sign_that_an_8_bit_terminal_lacks_is_shown_as_an_escape(
@@ -157,12 +196,15 @@ def test_programs_run_under_an_8_bit_locale(run_main: Callable, root: Path, tmp_
     assert "\u03bc" in (folder / "report" / "report.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("argument", ["--max_epochs", "--max_epochs=3", "--method_kwargs.p"])
-def test_a_setting_that_is_written_as_an_option_is_refused(argument: str, root: Path) -> None:
-    name = argument.lstrip("-").partition("=")[0]
+@pytest.mark.parametrize(
+    "argument",
+    ["--max_epochs", "--max_epochs=3", "--method_kwargs.p", "max_epochs", "++max_epochs", "-e=3"],
+)
+def test_what_is_no_setting_is_refused(argument: str, root: Path) -> None:
+    name = argument.lstrip("-+").partition("=")[0]
     arguments = [*DIGITS, "--config-name=rectified_lpjepa_digits", argument, "3"]
-    with pytest.raises(SystemExit, match=rf"`\+\+{name}=VALUE` but got '{argument}'"):
-        show_usage(str(root / "main_pretrain.py"), "pretrain", arguments)
+    with pytest.raises(SystemExit, match=rf"`\+\+{name}=VALUE` but got '{re.escape(argument)}'"):
+        arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", arguments)
     with pytest.raises(SystemExit, match=rf"`\+\+{name}=VALUE`"):
         located(
             "pretrain", ["--config-name", "digits/rectified_lpjepa_digits", argument], scripts()
