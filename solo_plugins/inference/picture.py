@@ -46,7 +46,7 @@ def write_picture(folder: str | Path, hits: Sequence[Hit], path: str | Path) -> 
         cells = [Cell(_shown(read_image(query)), one_line(Path(query).name))]
         for hit in found:
             if hit.place:
-                name = one_line(hit.kind or hit.name)
+                name = one_line(hit.class_name or hit.name)
                 cells.append(Cell(images.get(rows[hit]), f"{name}: {hit.similarity:.2f}"))
             else:
                 cells.append(Cell(None, "no active output"))

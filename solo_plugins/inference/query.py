@@ -29,7 +29,7 @@ class Hit(NamedTuple):
         similarity: the cosine.
         number: the neighbour's place in its data set, -1 without one.
         name: its path below the folder, if it is a file.
-        kind: the name of its class, if it has one.
+        class_name: the name of its class, if it has one.
     """
 
     query: str
@@ -37,7 +37,7 @@ class Hit(NamedTuple):
     similarity: float
     number: int
     name: str
-    kind: str
+    class_name: str
 
 
 def search(

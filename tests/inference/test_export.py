@@ -47,6 +47,7 @@ def _alone(code: str, folder: Path) -> torch.Tensor:
 import sys, torch
 sys.path = [path for path in sys.path if path]
 sys.modules["solo_plugins"] = None  # an import of it fails
+torch.set_num_threads({torch.get_num_threads()})  # products of other numbers round otherwise
 {code}
 with torch.no_grad():
     torch.save(model(torch.load("images.pt")), "features.pt")

@@ -55,7 +55,7 @@ def test_an_image_finds_itself_first_and_scikit_learns_order_after(
         assert [hit.place for hit in found] == [1, 2, 3, 4]
         assert found[0].number == number
         assert found[0].name == embedded.images["name"][number]
-        assert found[0].kind == embedded.images["class"][number]
+        assert found[0].class_name == embedded.images["class"][number]
         wanted = sorted(judge[place], reverse=True)[:4]
         assert [hit.similarity for hit in found] == pytest.approx(wanted, abs=1e-5)
 
@@ -115,7 +115,7 @@ def test_the_command_prints_a_table(embedded: Embeddings, tmp_path: Path) -> Non
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     header, *lines = (line.split("\t") for line in done.output.splitlines())
-    assert header == ["query", "place", "similarity", "number", "name", "kind"]
+    assert header == ["query", "place", "similarity", "number", "name", "class_name"]
     assert [line[1] for line in lines] == ["1", "2"]
 
 
