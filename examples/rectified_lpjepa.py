@@ -260,9 +260,9 @@ plt.show()
 model = Model(OUTPUTS).to(DEVICE)
 optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
 ours = ours.to(DEVICE)
-for epoch in range(EPOCHS):
+for epoch in range(1, EPOCHS + 1):
     started, losses, zeros = time.perf_counter(), [], []
-    bar = tqdm(loader, desc=f"epoch {epoch}", leave=False)
+    bar = tqdm(loader, desc=f"epoch {epoch}/{EPOCHS}", leave=False)
     for first_view, second_view, _ in bar:
         # one batch of both views: BatchNorm sees them together
         _, z = model(torch.cat([first_view, second_view]).to(DEVICE))
@@ -276,7 +276,9 @@ for epoch in range(EPOCHS):
         zeros.append((z == 0).float().mean().item())
         bar.set_postfix(loss=f"{losses[-1]:.2f}", zeros=f"{zeros[-1]:.2f}")
     seconds = time.perf_counter() - started
-    print(f"epoch {epoch}: loss {np.mean(losses):.3f}, zeros {np.mean(zeros):.3f}, {seconds:.0f} s")
+    print(
+        f"epoch {epoch}/{EPOCHS}: loss {np.mean(losses):.3f}, zeros {np.mean(zeros):.3f}, {seconds:.0f} s"
+    )
 
 # %% [markdown]
 # ## 7. Key parameters
@@ -320,7 +322,9 @@ for name, x, y in zip(("features", "codes"), train, test, strict=True):
 codes = test[1]
 wanted_share = float(RectifiedGeneralizedGaussian(MU, sigma_gn(P), P).active_probability)
 figure, axis = plt.subplots(figsize=(5, 2.6), layout="constrained")
-axis.hist((codes > 0).mean(axis=1), bins=30)
+counts = (codes > 0).sum(axis=1)
+edges = np.arange(counts.min(), counts.max() + 5, 4) - 0.5  # four counts to a bar
+axis.hist(counts / OUTPUTS, bins=edges / OUTPUTS)
 axis.axvline(wanted_share, linestyle="--", color="black", label="target")
 axis.set(xlabel="share of active outputs", ylabel="images")
 axis.legend()

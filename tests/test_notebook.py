@@ -27,7 +27,7 @@ def test_its_cells_run_in_order(root: Path, run_program: Callable, tmp_path: Pat
     (tmp_path / "notebook.py").write_text(short)
     done = run_program("-W", "ignore", "notebook.py", cwd=tmp_path, MPLBACKEND="Agg")
     assert done.returncode == 0, done.stderr
-    assert "epoch 0: loss " in done.stdout
+    assert "epoch 1/1: loss " in done.stdout
     assert done.stdout.count("linear probe ") == 2
 
 

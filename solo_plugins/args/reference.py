@@ -23,8 +23,9 @@ _HEAD = """\
 
 Every setting of the three programs, written from the models that check them by
 `solo_plugins settings > docs/configuration.md`. On the command line a setting is given as
-`++block.setting=value`; the signs before it may be left out. *required*: there is no default. A number may
-be written with or without a decimal point where it says number. What is not listed here is refused.
+`++block.setting=value`; the signs before it may be left out. *required*: there is no default. A
+number may be written with or without a decimal point where it says number. What is not listed here
+is refused.
 
 """
 _NOT_AVAILABLE = "Arguments of Lightning's trainer that cannot be set: "
