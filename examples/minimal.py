@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> float:
     model = nn.Sequential(backbone, projector)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
     scaler = torch.amp.GradScaler(device, enabled=amp)
-    for epoch in range(args.epochs):
+    for epoch in range(1, args.epochs + 1):
         start, losses, zeros = time.perf_counter(), [], []
         bar = tqdm(loader, desc=f"epoch {epoch}")
         for step, ((first, second), _) in enumerate(bar):
