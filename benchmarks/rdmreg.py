@@ -37,7 +37,7 @@ from solo_plugins.losses.ordering import sort_in_place
 from solo_plugins.losses.projections import Piece
 from solo_plugins.losses.sliced_wasserstein import default_chunk_size
 from solo_plugins.losses.sorted_difference import joins_views
-from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
+from solo_plugins.losses.workers import divided_threads, in_parallel, number_of_jobs, share_of
 
 TARGET = RectifiedGeneralizedGaussian(0.0, sigma_gn(1.0), 1.0)
 NAMES = ("plain", "ours", "floor")
@@ -84,7 +84,8 @@ class Floor:
     @torch.no_grad()
     def run(self) -> None:
         """Project and sort outputs and targets, and project back."""
-        in_parallel(self.jobs)
+        with divided_threads(len(self.jobs)):
+            in_parallel(self.jobs)
 
     def _walk(self, pieces: Sequence[Piece]) -> None:
         gradient = torch.zeros_like(self.columns)

@@ -3,8 +3,6 @@
 
 __all__ = ["match_by_rank", "order_of", "sort_in_place"]
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -61,10 +59,11 @@ def match_by_rank(rows: Tensor, sorted_rows: Tensor, buffers: Buffers | None = N
         order = _other_order(rows)
         return buffers.take("right", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
     # An order takes 64 bits a value: half of it at a time. What is matched overwrites its key.
-    matched, half = keys.view(rows.dtype), (len(rows) + 1) // 2
-    for part in (slice(half), slice(half, None)):
-        order = buffers.take("left", keys[part].shape, torch.int64).copy_(keys[part])
-        matched[part].scatter_(1, order, sorted_rows[part])
+    matched = buffers.take("right", rows.shape, rows.dtype)
+    parts = (tensor.chunk(2) for tensor in (keys, matched, sorted_rows))
+    for part_keys, part_matched, part_sorted in zip(*parts, strict=True):
+        order = buffers.take("left", part_keys.shape, torch.int64).copy_(part_keys)
+        part_matched.scatter_(1, order, part_sorted)
     return matched
 
 
@@ -105,27 +104,28 @@ def _narrow_keys(rows: Tensor, buffers: Buffers) -> Tensor | None:
     """
     if rows.device.type != "cpu" or rows.dtype != torch.float32:
         return None
-    bits = (rows.size(-1) - 1).bit_length()
-    magnitude = max(abs(float(value)) for value in rows.aminmax())
-    if bits > _NARROW_BITS or not _is_narrow(rows, magnitude):
+    num_columns = rows.size(-1)
+    bits = (num_columns - 1).bit_length()
+    values = rows.numpy().ravel()  # torch takes twice as long for three numbers of it
+    magnitude = max(-float(values.min()), float(values.max()))
+    if bits > _NARROW_BITS or not _is_narrow(values, magnitude):
         return None
     scale = 2.0 ** (31 - bits) * (1 - 2.0**-20) / magnitude
     scaled = torch.mul(rows, scale, out=buffers.take("right", rows.shape, rows.dtype))
     keys = buffers.take("right", rows.shape, torch.int32).copy_(scaled)  # each in its own place
     # the value times 2**bits, plus the column
-    torch.add(torch.arange(rows.size(-1), dtype=torch.int32), keys, alpha=2**bits, out=keys)
+    torch.add(torch.arange(num_columns, dtype=torch.int32), keys, alpha=2**bits, out=keys)
     keys.numpy().sort(axis=-1)
     keys &= 2**bits - 1
     return keys
 
 
-def _is_narrow(rows: Tensor, magnitude: float) -> bool:
-    if not math.isfinite(magnitude):
-        return False
-    flat = rows.flatten()
-    root_mean_square = (float(torch.dot(flat, flat)) / rows.numel()) ** 0.5
+def _is_narrow(values: np.ndarray, magnitude: float) -> bool:
     # Outside these bounds squares, or what values are scaled by, may not be numbers of float32.
-    return 1e-15 < magnitude <= _NARROW_SPREAD * root_mean_square < 1e15
+    if not 1e-15 < magnitude < 1e15:
+        return False
+    root_mean_square = (float(np.dot(values, values)) / values.size) ** 0.5
+    return magnitude <= _NARROW_SPREAD * root_mean_square
 
 
 def _wide_order(rows: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from solo_plugins import distributed
 from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.ordering import match_by_rank, sort_in_place
 from solo_plugins.losses.projections import Piece, Projections
-from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
+from solo_plugins.losses.workers import divided_threads, in_parallel, number_of_jobs, share_of
 
 
 def sorted_difference(
@@ -53,18 +53,19 @@ class _SortedDifference(torch.autograd.Function):
     ) -> Tensor:
         rank, world_size = distributed.rank(), distributed.world_size()
         device, num_views = views[0].device, len(views)
-        with torch.autocast(device.type, enabled=False):
+        num_samples = len(views[0]) * world_size
+        own = share_of(range(projections.num), rank, world_size)
+        jobs = number_of_jobs(len(own) * num_views * num_samples, device)
+        with divided_threads(jobs), torch.autocast(device.type, enabled=False):
             joined = joins_views(device) and projections.num_views == 1
             dtype = reduce(torch.promote_types, (view.dtype for view in views), torch.float32)
             # What is drawn takes most memory while it is drawn: nothing else is there yet.
             y = _entered(target(), projections, dtype, joined)
             z = _entered(_of_all_processes(views, joined), projections, dtype, joined)
-            num_samples = len(views[0]) * world_size
-            own = share_of(range(projections.num), rank, world_size)
             if joined:  # buffers hold all views
                 chunk_size = max(1, chunk_size // num_views)
             walk = _Walk(z, y, projections, num_samples, chunk_size, any(ctx.needs_input_grad))
-            value, gradients = walk.over(own)
+            value, gradients = walk.over(own, jobs)
             del z, y, walk
             # The processes' numbers of projections differ by one at most: weigh each by its own.
             count = projections.num * num_views * num_samples
@@ -146,17 +147,17 @@ class _Walk:
         self.chunk_size, self.with_gradient = chunk_size, with_gradient
         self.shared = len(y) == 1 and projections.num_views == 1
 
-    def over(self, rows: range) -> tuple[Tensor, list[Tensor]]:
+    def over(self, rows: range, jobs: int) -> tuple[Tensor, list[Tensor]]:
         """Sum over some directions, shared out to the threads of a CPU.
 
         Args:
             rows: their numbers.
+            jobs: how many shares to make of them.
 
         Returns:
             The sum, a scalar, and half its gradient, as `z`; nothing if there is to be none.
         """
-        num_views, device = len(self.z), self.z[0].device
-        jobs = number_of_jobs(len(rows) * num_views * self.z[0].size(1), device)
+        num_views = len(self.z)
         chunk_size = max(1, self.chunk_size // jobs)
         # A job of few views needs memory for the gradient of these alone.
         groups = num_views if jobs % num_views == 0 and not self.shared else 1

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Large shares of work on the CPU, one a thread, in place of threads inside each operation."""
 
-__all__ = ["in_parallel", "number_of_jobs", "share_of"]
+__all__ = ["divided_threads", "in_parallel", "number_of_jobs", "share_of"]
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -52,15 +53,39 @@ def share_of(rows: range, number: int, of: int) -> range:
     return rows[number * len(rows) // of : (number + 1) * len(rows) // of]
 
 
-def in_parallel(jobs: Sequence[Callable[[], _Result]]) -> list[_Result]:
-    """Run jobs at the same time, the first on this thread.
+@contextmanager
+def divided_threads(jobs: int) -> Iterator[None]:
+    """Divide the threads that torch uses inside an operation among jobs, until the end.
 
-    The threads that torch uses inside an operation are divided among the jobs meanwhile. Threads
-    inside operations wait for each other after each one; where other processes take the cores,
-    that is a wait for the operating system hundreds of times. Jobs wait once, at the end.
+    Threads inside operations wait for each other after each one; where other processes take the
+    cores, that is a wait for the operating system hundreds of times. And for some milliseconds
+    after an operation they wait for the next one without leaving their core, which a job of
+    :func:`in_parallel` needs: what comes before the jobs belongs inside, too.
 
     Args:
-        jobs: functions without arguments that do not record gradients; at least one.
+        jobs: their number; 1 changes nothing.
+
+    Yields:
+        None.
+    """
+    if jobs == 1:
+        yield
+        return
+    with _ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, threads // jobs))  # new threads take it over
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def in_parallel(jobs: Sequence[Callable[[], _Result]]) -> list[_Result]:
+    """Run jobs at the same time, the first on this thread. They wait for each other at the end.
+
+    Args:
+        jobs: functions without arguments that do not record gradients; at least one. Those of
+            several run best inside :func:`divided_threads`.
 
     Returns:
         Their results, in their order.
@@ -71,11 +96,6 @@ def in_parallel(jobs: Sequence[Callable[[], _Result]]) -> list[_Result]:
     """
     if len(jobs) == 1:
         return [jobs[0]()]
-    with _ONE_AT_A_TIME, ThreadPoolExecutor(len(jobs) - 1) as pool:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, threads // len(jobs)))  # new threads take it over
-        try:
-            others = [pool.submit(torch.no_grad()(job)) for job in jobs[1:]]
-            return [jobs[0](), *(other.result() for other in others)]
-        finally:
-            torch.set_num_threads(threads)
+    with ThreadPoolExecutor(len(jobs) - 1) as pool:
+        others = [pool.submit(torch.no_grad()(job)) for job in jobs[1:]]
+        return [jobs[0](), *(other.result() for other in others)]

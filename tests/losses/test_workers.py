@@ -8,7 +8,7 @@ import torch
 
 from solo_plugins import sliced_wasserstein
 from solo_plugins.losses import DIRECTIONS
-from solo_plugins.losses.workers import in_parallel, number_of_jobs, share_of
+from solo_plugins.losses.workers import divided_threads, in_parallel, number_of_jobs, share_of
 
 _CPU = torch.device("cpu")
 
@@ -48,9 +48,18 @@ def test_an_error_in_a_job_is_raised_and_threads_are_put_back() -> None:
         raise ArithmeticError
 
     for jobs in ([fails, lambda: 1], [lambda: 1, fails]):
-        with pytest.raises(ArithmeticError):
-            in_parallel(jobs)
+        with pytest.raises(ArithmeticError), divided_threads(2):
+            in_parallel([torch.get_num_threads, *jobs])
         assert torch.get_num_threads() == 4
+
+
+@pytest.mark.usefixtures("threads")
+def test_jobs_have_their_part_of_the_threads() -> None:
+    torch.set_num_threads(5)
+    with divided_threads(2):
+        assert in_parallel([torch.get_num_threads] * 2) == [2, 2]
+    with divided_threads(1):
+        assert in_parallel([torch.get_num_threads]) == [5]
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 7, 12])
