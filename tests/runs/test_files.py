@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.runs.checkpoints import DurableCheckpointIO, load_checkpoint
+from solo_plugins.runs.checkpoints import (
+    DurableCheckpointIO,
+    check_weights,
+    load_checkpoint,
+    stored,
+)
 from solo_plugins.runs.files import (
     RunFileError,
     parse_yaml,
@@ -54,6 +60,52 @@ def test_a_full_disk_leaves_the_old_checkpoint(size: int, tmp_path: Path) -> Non
         DurableCheckpointIO().save_checkpoint({"state_dict": {"w": torch.ones(90_000)}}, path)
     assert load_checkpoint(path)["state_dict"]["w"].tolist() == [1.0] * 9
     assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_settings_in_an_optimizers_groups_are_read_as_plain_values(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "last.ckpt"
+    group = {"params": [0], "lr": 0.1, "betas": OmegaConf.create([0.9, 0.999])}
+    content = {
+        "state_dict": {"w": torch.ones(1)},
+        "optimizer_states": [{"state": {}, "param_groups": [group]}],
+    }
+    DurableCheckpointIO().save_checkpoint(content, path)
+    read = DurableCheckpointIO().load_checkpoint(path)
+    (saved,) = read["optimizer_states"][0]["param_groups"]
+    assert saved == {"params": [0], "lr": 0.1, "betas": [0.9, 0.999]}
+    assert type(saved["betas"]) is list
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("last.ckpt", {"previous.ckpt": 0.0, "last.ckpt": 1.0}), ("a.ckpt", {"a.ckpt": 1.0})],
+)
+def test_only_the_last_checkpoint_keeps_the_one_before(
+    name: str, kept: dict[str, float], tmp_path: Path
+) -> None:
+    for value in range(2):
+        content = {"state_dict": {"w": torch.full((1,), float(value))}}
+        DurableCheckpointIO().save_checkpoint(content, tmp_path / name)
+    found = {
+        path.name: load_checkpoint(path)["state_dict"]["w"].item() for path in tmp_path.iterdir()
+    }
+    assert found == kept
+
+
+def test_weights_that_do_not_fit_are_counted_and_eight_are_named() -> None:
+    own = {f"w{number}": torch.ones(1) for number in range(9)}
+    with pytest.raises(ConfigurationError, match=r"but 8 do not: (missing w\d; ){7}missing w7\.$"):
+        check_weights({"w8": own["w8"]}, own, Path("x.ckpt"))
+    with pytest.raises(ConfigurationError, match=r"but 9 do not: (missing w\d; ){8}\.\.\.\.$"):
+        check_weights({}, own, Path("x.ckpt"))
+
+
+def test_an_expanded_tensor_counts_as_what_it_was_expanded_from(tmp_path: Path) -> None:
+    torch.save(
+        {"state_dict": {"w": torch.ones(3).as_strided((10**6,), (0,))}}, tmp_path / "wide.ckpt"
+    )
+    weights = load_checkpoint(tmp_path / "wide.ckpt")["state_dict"]
+    assert stored(weights) == 12
 
 
 # The audit hook kills the process before the n-th time that it opens a file to write, or renames.
