@@ -51,6 +51,13 @@ def test_a_package_installed_in_somebodys_repository_has_no_commit(repository: P
     assert commit(repository / ".venv") is None
 
 
+def test_a_folder_outside_of_repositories_has_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit(tmp_path) is None
+
+
 def test_without_git_there_is_no_commit(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,8 @@ def test_a_read_only_folder_is_refused(tmp_path: Path, read_only: Callable) -> N
 def test_a_full_disk_is_refused_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: int) -> None:
+    def full(file: int) -> None:
+        assert os.fstat(file).st_size >= 2**16  # what takes no room is taken by a full disk, too
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
