@@ -69,7 +69,7 @@ def nearest_path(path: str | Path) -> str:
         path: a path that is not there.
     """
     path = Path(path)
-    names = [other.name for other in path.parent.glob("*")]
+    names = [other.name for other in path.parent.glob("*") if other.name != path.name]
     found = difflib.get_close_matches(path.name, names, n=1)
     return f" Did you mean {str(path.parent / found[0])!r}?" if found else ""
 

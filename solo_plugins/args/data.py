@@ -26,9 +26,15 @@ def check_paths(data: DictConfig, *, validates: bool) -> None:
         validates: whether images to validate on are required; otherwise they are optional.
 
     Raises:
-        ConfigurationError: naming the nearest folder that exists.
+        ConfigurationError: naming the nearest folder that exists, or a folder that nothing reads.
     """
     info = DATASETS[data.dataset]
+    for key in ("train_path", "val_path"):
+        if info.bundled and data.get(key) is not None:
+            raise ConfigurationError(
+                f"Expected `data.{key}` to be left out, {data.dataset} need no files, but got "
+                f"{data[key]!r}; `data.dataset: custom` trains on a folder of images."
+            )
     if info.image_folder:
         # with h5 that is one file
         exists = os.path.isfile if data.format == "h5" else os.path.isdir
@@ -43,9 +49,9 @@ def settle_data(data: DictConfig) -> None:
     """Look into the folders, and fill in what follows.
 
     Args:
-        data: the block ``data`` with paths that exist. ``num_classes``, which is 1 without labels,
-            ``train_fingerprint`` and ``val_fingerprint`` are filled in; a fingerprint is None where
-            the data set's name says what is trained on.
+        data: the block ``data`` with paths that exist, which become absolute. ``num_classes``,
+            which is 1 without labels, ``train_fingerprint`` and ``val_fingerprint`` are filled in;
+            a fingerprint is None where the data set's name says what is trained on.
 
     Raises:
         ConfigurationError: naming the path, if a folder holds what cannot be read, or validation
@@ -53,6 +59,7 @@ def settle_data(data: DictConfig) -> None:
             it was given.
     """
     info = DATASETS[data.dataset]
+    _make_absolute(data)
     train = val = None
     given = {key: data.get(key) for key in _WORKED_OUT}
     data.train_fingerprint = data.val_fingerprint = None
@@ -84,6 +91,13 @@ def settle_data(data: DictConfig) -> None:
             )
 
 
+def _make_absolute(data: DictConfig) -> None:
+    """Name folders from the root: an evaluation may be started elsewhere."""
+    for key in ("train_path", "val_path"):
+        if data.get(key) is not None:
+            data[key] = os.path.abspath(data[key])
+
+
 def check_folder(key: str, path: Any, exists: Callable[[str], bool] = os.path.isdir) -> None:
     """Refuse a path that is none, with the nearest one that is.
 
@@ -98,6 +112,7 @@ def check_folder(key: str, path: Any, exists: Callable[[str], bool] = os.path.is
     if not isinstance(path, str) or not exists(path):
         hint = nearest_path(path) if isinstance(path, str) and path else ""
         hint = f" Set it by `++data.{key}=DIR`." if path is None else hint
+        hint = " That is a file." if isinstance(path, str) and os.path.isfile(path) else hint
         raise ConfigurationError(
             f"Expected `data.{key}` to be a folder of images that exists but got {path!r}.{hint}"
         )

@@ -251,7 +251,7 @@ def _setting(argument: str, folder: Path) -> str:
         folder: that of the YAML. What has the name of a folder there chooses a YAML in it.
     """
     if argument.startswith("-") or not ("=" in argument or argument.startswith("~")):
-        name = argument.lstrip("-+").partition("=")[0]
+        name = argument.lstrip("-+").partition("=")[0] or "NAME"
         raise SystemExit(f"error: Expected settings as `++{name}=VALUE` but got {argument!r}.")
     setting = _SETTING.fullmatch(argument)
     if (

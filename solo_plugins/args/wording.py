@@ -216,6 +216,8 @@ def _sentence(
     choices = where.of(Choices)
     names = choices.names() if choices else get_args(where.kind)
     hint = nearest(str(value), [str(name) for name in names if isinstance(name, str)])
+    if where.nullable and isinstance(value, str) and value.lower() in ("none", "nil", "null"):
+        hint = " Did you mean `null`?"
     return ConfigurationError(f"Expected `{name}` to be {text} but got {shown(value)}.{hint}")
 
 

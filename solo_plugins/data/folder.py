@@ -25,6 +25,8 @@ _AT_ONCE = 256
 # From so many seconds a file on, it is the disk that takes them, and threads help.
 _SLOW, _THREADS = 1e-4, 16
 _Found = dict[str, list[str]]
+# Folders of these names alone are parts of a data set, not classes.
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 # The last scan of each folder.
 _KEPT: dict[tuple[str, bool], "FolderScan"] = {}
 
@@ -208,6 +210,12 @@ def _check_class_folders(root: Path, key: str, folders: list[str], images: list[
         raise ConfigurationError(
             f"Expected `{key}` to hold a folder for each class, or `data.no_labels` to be true, "
             f"but got {str(root)!r} without any."
+        )
+    if {name.lower() for name in folders} <= _SPLITS:
+        meant = [f"{root}/{name}" for name in folders]
+        raise ConfigurationError(
+            f"Expected `{key}` to hold a folder for each class but got {str(root)!r}, whose "
+            f"folders are parts of a data set. Did you mean {' or '.join(map(repr, meant))}?"
         )
     if images:
         raise ConfigurationError(

@@ -76,9 +76,11 @@ class PretrainDataModule(pl.LightningDataModule):
             try:
                 download(data.dataset, str(root))
             except (OSError, RuntimeError, HTTPException) as error:
+                inside = Path(root).name == getattr(self.info.download, "base_folder", None)
+                hint = f" Did you mean {str(Path(root).parent)!r}?" if inside else ""
                 raise ConfigurationError(
-                    f"Expected `data.{key}` to hold {data.dataset}, or a network to download it "
-                    f"from, but got {str(root)!r} and: {error}"
+                    f"Expected `data.{key}` to hold {data.dataset}, or the Internet to download it "
+                    f"from, but got {str(root)!r} and: {error}.{hint}"
                 ) from error
 
     @property
@@ -113,6 +115,8 @@ class PretrainDataModule(pl.LightningDataModule):
         if self.validates:
             notes += self.val_scan.notes
             notes += class_notes(self.classes, self.val_scan.classes)
+        elif self.cfg.data.val_path is not None:
+            notes.append("`data.val_path` is not read: without labels nothing is validated.")
         if self.info.num_classes is None:
             notes.append(normalization_note(self._augmentations[0]))
         return notes + self._size_notes()

@@ -83,9 +83,18 @@ def _checkpoint(path: Any, key: str) -> Path:
     if checkpoint is None:
         raise ConfigurationError(
             f"Expected `{key}` to be a run's folder with a checkpoint but {str(path)!r} holds "
-            f"{_listed(found)}."
+            f"{_listed(found)}.{_runs_below(found)}"
         )
     return checkpoint
+
+
+def _runs_below(folder: Path) -> str:
+    """Name the newest run in the folder of all runs, or in that of a method's."""
+    runs = [
+        RunFolder(path.parent) for path in (*folder.glob("*/*.ckpt"), *folder.glob("*/*/*.ckpt"))
+    ]
+    newest = min(runs, key=lambda run: run.age, default=None)
+    return "" if newest is None else f" Did you mean {str(newest.path)!r}?"
 
 
 def _listed(folder: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.errors import ConfigurationError, nearest_path
@@ -196,13 +197,52 @@ def test_a_download_that_fails_names_the_path_and_leaves_nothing(
     from torchvision.datasets import CIFAR100
 
     monkeypatch.setattr(CIFAR100, "url", "http://127.0.0.1:9/cifar.tar.gz")  # the discard port
-    root = tmp_path / "data"
-    cfg = make_cfg(data={"dataset": "cifar100", "train_path": str(root)})
+    for name, hint in (("data", ""), ("cifar-100-python", rf" Did you mean '{tmp_path}'\?")):
+        root = str(tmp_path / name)
+        cfg = make_cfg(data={"dataset": "cifar100", "train_path": root})
+        rule = r"`data.train_path` to hold cifar100, or the Internet"
+        with pytest.raises(ConfigurationError, match=rf"{rule}.*'{root}' and: .*\.{hint}$"):
+            pretrain(cfg)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["train_path", "val_path"])
+def test_digits_take_no_folder(key: str, make_cfg: Make, tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"`data.train_path` to hold cifar100, or a network"
+        ConfigurationError, match=rf"`data.{key}` to be left out.* `data.dataset: c"
     ):
-        pretrain(cfg)
-    assert not list(tmp_path.iterdir())
+        parse_cfg(make_cfg(**{f"data__{key}": str(tmp_path)}))
+
+
+def test_the_folder_of_both_parts_of_a_data_set_is_refused(make_cfg: Make, tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+    data = {"dataset": "custom", "train_path": str(tmp_path)}
+    wanted = rf"a folder for each class .* mean '{tmp_path}/train' or '{tmp_path}/val'\?"
+    with pytest.raises(ConfigurationError, match=wanted):
+        parse_cfg(make_cfg(data=data))
+
+
+def test_a_file_in_a_folders_place_is_called_one(make_cfg: Make, tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    data = {"dataset": "custom", "train_path": str(tmp_path / "a.png")}
+    with pytest.raises(ConfigurationError, match=r"exists but got '.*a\.png'\. That is a file\."):
+        parse_cfg(make_cfg(data=data))
+
+
+def test_a_saved_path_is_found_from_other_folders(
+    make_cfg: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a" / "x.png")
+    monkeypatch.chdir(tmp_path)
+    cfg, _ = parse_cfg(make_cfg(data={"dataset": "custom", "train_path": "images"}))
+    assert cfg.data.train_path == str(tmp_path / "images")
+
+
+def test_a_text_for_nothing_gets_a_guess(make_cfg: Make) -> None:
+    with pytest.raises(ConfigurationError, match=r"'None'\. Did you mean `null`\?"):
+        parse_cfg(make_cfg(method_kwargs__target_active_fraction="None"))
 
 
 @pytest.mark.parametrize(

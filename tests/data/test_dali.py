@@ -145,9 +145,10 @@ def test_three_processes_share_the_images(number: int, transform: Any) -> None:
 def test_data_sets_in_memory_are_the_same_by_dali(
     name: str, make_cfg: Make, tmp_path: Path, downloaded: Callable
 ) -> None:
+    data = {"dataset": name, "format": "dali"}
     if name != "digits":
         downloaded(name, tmp_path / "data")
-    data = {"dataset": name, "train_path": str(tmp_path / "data"), "format": "dali"}
+        data["train_path"] = str(tmp_path / "data")
     module = PretrainDataModule(parse_cfg(make_cfg(data=data))[0])
     images, judge = module.dali_images(train=True), module.train_set
     judge.transform = None
