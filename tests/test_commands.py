@@ -82,7 +82,8 @@ def places(run_below: Callable, tmp_path_factory: pytest.TempPathFactory) -> dic
     """Return a run, an image and folders for what stands for the reader's."""
     folder = tmp_path_factory.mktemp("reader")
     image = Image.new("RGB", (8, 8))
-    image.save(folder / "own.png")
+    for name in ("own.png", "seven.png"):
+        image.save(folder / name)
     (folder / "DATA").mkdir()
     for own in ("DIR", "FOLDER", "images/train", "images/val"):
         for label in ("cat", "dog"):
@@ -90,12 +91,22 @@ def places(run_below: Callable, tmp_path_factory: pytest.TempPathFactory) -> dic
             for number in range(20):
                 image.save(folder / own / label / f"{number}.png")
     given = {name: folder / name for name in (*PLACES, *EMBEDDED)}
-    return {**given, "RUN": run_below(folder), "IMAGE": folder / "own.png"}
+    data = {"dataset": "custom", "train_path": str(folder / "images/train"), "num_workers": 0}
+    own_run = run_below(folder, name="own", data=data)
+    run = run_below(folder)
+    return {**given, "RUN": run, "OWN_RUN": own_run, "IMAGE": folder / "own.png"}
+
+
+def _of(line: str, places: dict[str, Path]) -> dict[str, Path]:
+    """Return the reader's things for a command: one for own images takes a run of such."""
+    return {**places, "RUN": places["OWN_RUN"]} if "/custom" in line else places
 
 
 def test_there_is_nothing_else_in_the_pages() -> None:
     known = {*(f"main_{name}.py" for name in (*PARSERS, "report")), "benchmarks", "solo_plugins"}
-    assert {_program(words) for words in COMMANDS.values()} <= known | {"make", "pip", "git", "cd"}
+    assert {_program(words) for words in COMMANDS.values()} <= known | {
+        *("make", "pip", "git", "cd", "source", "-c")
+    }
 
 
 @pytest.mark.usefixtures("methods")
@@ -104,7 +115,7 @@ def test_the_programs_take_what_the_pages_say(
     line: str, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(places["RUN"].parents[2])
-    words = _filled(COMMANDS[line], places)
+    words = _filled(COMMANDS[line], _of(line, places))
     values = {"--config-path": "", "--config-name": "", "-m": "", "--multirun": ""}
     overrides = []
     rest = iter([part for word in words[2:] for part in re.split(r"(?<=^--config-name)=", word)])
@@ -182,7 +193,8 @@ def test_the_commands_of_the_pages_run(
 ) -> None:
     words, folder = COMMANDS[line], embedded["RUN"].parents[2]
     reads_images = words[1] == "main_pretrain.py" or "embed" in words
-    words = _filled(words, {**embedded, "DIR": folder / "DIR"} if reads_images else embedded)
+    filled = {**embedded, "DIR": folder / "DIR"} if reads_images else embedded
+    words = _filled(words, _of(line, filled))
     words = ["digits" if word == "cifar100" else word for word in words]
     for made in folder.glob("*/atlas"):
         shutil.rmtree(made)
@@ -201,3 +213,11 @@ def test_the_commands_of_the_pages_run(
     run = run_main if words[0] == "torchrun" else run_program
     done = run(*arguments, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.torture
+@_started("-c")
+def test_the_lines_of_python_run(line: str, run_program: Callable, tmp_path: Path) -> None:
+    done = run_program(*COMMANDS[line][1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("*.png"))

@@ -88,7 +88,7 @@ def write_space(
         }
     )
     name, total = os.path.basename(os.path.abspath(folder)), len(embeddings.images)
-    title = f"{name}: {len(shown)} of {total} images"
+    title = f"{len(shown)} of {total} images in {name!r}"
     classes = [one_line(name, _LONGEST) for name in shown["class"]]
     figure = draw_planes(planes, classes, one_line(title))
     write_bytes(picture, lambda file: figure.savefig(file, format=kind))

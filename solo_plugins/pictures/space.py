@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from solo_plugins.errors import ConfigurationError, one_of
-from solo_plugins.pictures.style import theme
+from solo_plugins.pictures.style import legend_below, theme
 
 METHODS = ("pca", "umap")
 _TITLES = {"pca": "PCA", "umap": "UMAP"}
@@ -141,7 +141,7 @@ def draw_planes(
         figure, axes = plt.subplots(
             rows, columns, figsize=(3.4 * columns, 3.2 * rows), squeeze=False, layout="constrained"
         )
-        handles: list[Any] = []
+        legend: dict[str, Any] = {}
         for (space, method), points in planes.items():
             panel = axes[spaces.index(space), methods.index(method)]
             table = pd.DataFrame(points, columns=_AXES).assign(name=list(classes))
@@ -158,12 +158,10 @@ def draw_planes(
             panel.set(xlabel="", ylabel="", xticks=[], yticks=[])
             panel.set_title(f"{space.capitalize()}, {_TITLES[method]}")
             if panel.get_legend() is not None:
-                handles = panel.get_legend_handles_labels()
+                handles, texts = panel.get_legend_handles_labels()
+                legend = dict(zip(texts, handles, strict=True))
                 panel.get_legend().remove()
-        if handles:
-            figure.legend(
-                *handles, loc="outside lower center", ncols=min(len(names), 10), markerscale=2
-            )
+        legend_below(figure, legend, marker_scale=2)
         note = "" if not names or len(names) <= _LEGEND else f", {len(names)} classes"
         figure.suptitle(f"{title}{note}")
     return figure

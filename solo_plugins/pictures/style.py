@@ -190,15 +190,16 @@ def panels(number: int, width: float, *, columns: int, height: float) -> tuple[F
     return figure, list(axes.flat[:number])
 
 
-def legend_below(figure: Figure, entries: Mapping[str, Any]) -> None:
+def legend_below(figure: Figure, entries: Mapping[str, Any], *, marker_scale: float = 1.0) -> None:
     """Put a legend below the panels, in as many columns as the figure has room for.
 
     Long entries are broken into lines, and the figure grows by the legend's height: no entry is
     cut, and panels keep their size.
 
     Args:
-        figure: made by :func:`panels`.
+        figure: in a constrained layout, as :func:`panels` makes it.
         entries: a handle by its text, in any letters.
+        marker_scale: how much larger markers are in it.
     """
     if not entries:
         return
@@ -209,6 +210,7 @@ def legend_below(figure: Figure, entries: Mapping[str, Any]) -> None:
         legend = figure.legend(
             list(entries.values()), ["?"] * len(texts), ncols=columns, frameon=False,
             loc="outside lower center", columnspacing=1.5, handlelength=2.2, borderpad=0.2,
+            markerscale=marker_scale,
         )  # fmt: skip
         for place, text in zip(legend.get_texts(), texts, strict=True):
             place.set_parse_math(False)

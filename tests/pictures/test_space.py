@@ -17,7 +17,7 @@ from solo_plugins.__main__ import main
 from solo_plugins.codes.space import write_space
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.pictures import space
-from solo_plugins.pictures.space import plane, some
+from solo_plugins.pictures.space import draw_planes, plane, some
 
 
 def _clusters(dim: int = 12) -> np.ndarray:
@@ -96,6 +96,22 @@ def test_a_picture_and_its_coordinates_are_written(kind: str, folder: Path, tmp_
     wanted = plane(_clusters()[::3, :5], "pca")
     given = table[["backbone_pca_x", "backbone_pca_y"]].to_numpy()
     np.testing.assert_allclose(given, wanted, rtol=1e-4, atol=1e-4)  # six digits
+
+
+@pytest.mark.parametrize("names", [list("0123456789"), [f"a_long_name_{i}" for i in range(20)]])
+@pytest.mark.parametrize("methods", [["pca"], ["pca", "umap"]])
+def test_the_legend_names_every_class_within_the_picture(
+    names: list[str], methods: list[str]
+) -> None:
+    points = np.random.default_rng(0).normal(size=(len(names), 2))
+    planes = {(space, method): points for space in ("backbone", "codes") for method in methods}
+    figure = draw_planes(planes, names, "title")
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert sorted(text.get_text() for text in legend.get_texts()) == sorted(names)
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
 
 
 def test_classes_have_colours_of_their_own(folder: Path, tmp_path: Path) -> None:

@@ -64,7 +64,17 @@ class Criterion(nn.Module):
 
         Returns:
             The loss, and its unweighted terms ``invariance`` and ``rdm_reg``.
+
+        Raises:
+            ValueError: if a view is not (N, D) with D outputs, ``proj_output_dim``.
         """
+        dim = self.settings.proj_output_dim
+        for view in views:
+            if view.ndim != 2 or view.size(1) != dim:
+                raise ValueError(
+                    f"Expected each of `views` to be outputs (N, {dim}) but got one of shape "
+                    f"{tuple(view.shape)}; `z.chunk(2)` makes two views of one batch of both."
+                )
         if (active_fraction := self.active_fraction(progress)) != self._active_fraction:
             self._active_fraction = active_fraction
             self.rdm_reg.target = self.settings.target(active_fraction)

@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import pytest
+import torch
 
 from solo_plugins.distributions import mu_gn
 from solo_plugins.errors import ConfigurationError
@@ -68,3 +69,13 @@ def test_a_sparse_target_of_many_outputs_is_not() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _settings(mean_shift_value=-3, lp_norm_parameter=2.0, proj_output_dim=2048)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [torch.rand(256, 8), [torch.rand(16, 8), torch.rand(16, 4)], [torch.rand(2, 16, 8)]],
+    ids=["not-split", "other-width", "stacked"],
+)
+def test_what_are_no_views_is_refused(views: Any) -> None:
+    with pytest.raises(ValueError, match=r"to be outputs \(N, 8\) but got one of shape \("):
+        Criterion(_settings())(views)
