@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: MIT
 """A training loader whose epochs can be repeated, from any batch on."""
 
-__all__ = ["EpochSampler", "EpochSeededLoader", "Positioned", "derived_seeds", "seed_all"]
+__all__ = [
+    "EpochSampler",
+    "EpochSeededLoader",
+    "Positioned",
+    "derived_seeds",
+    "ignore_signals",
+    "seed_all",
+]
 
 import random
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -93,6 +101,7 @@ class EpochSeededLoader(Positioned, DataLoader):
             pin_memory=torch.cuda.is_available(),
             drop_last=True,
             persistent_workers=num_workers > 0,
+            worker_init_fn=ignore_signals,
         )
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base's is private
@@ -146,6 +155,19 @@ class _Seeded(_OfDraws):
     def _drawn(self, draw: _Draw) -> Any:
         _seed_cpu(self.seed, *draw)
         return self.dataset[draw.image]
+
+
+def ignore_signals(worker: int = 0) -> None:
+    """Leave what a terminal or a cluster sends to all processes to the one that trains.
+
+    A loading process that answers, too, would end before the step that is waited for.
+
+    Args:
+        worker: the loading process's number.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends it when training does
 
 
 def seed_all(*numbers: int) -> None:

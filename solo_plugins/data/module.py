@@ -31,7 +31,7 @@ from solo_plugins.data.encoded import EncodedFiles
 from solo_plugins.data.files import ImageFiles
 from solo_plugins.data.folder import FolderScan, scan_folder
 from solo_plugins.data.fraction import keep_fraction
-from solo_plugins.data.loader import EpochSeededLoader
+from solo_plugins.data.loader import EpochSeededLoader, ignore_signals
 from solo_plugins.data.notes import class_notes, normalization_note, size_note
 from solo_plugins.data.peers import end_peers
 from solo_plugins.data.pixels import Pixels
@@ -298,6 +298,7 @@ class PretrainDataModule(pl.LightningDataModule):
             sampler=sampler,
             num_workers=num_workers(self.cfg),
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=ignore_signals,
         )
 
 

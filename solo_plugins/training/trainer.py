@@ -118,13 +118,15 @@ def fit(
         stopped = ""
         try:
             trainer = Trainer(**settings, logger=loggers, callbacks=every)
-            trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
+            try:
+                trainer.fit(model, datamodule=data, ckpt_path=run.checkpoint)
+            finally:
+                _note_place(trainer, run.folder)
         except LimitReached as limit:
             stopped = str(limit)
         except MisconfigurationException as error:
             raise _named(error, cfg) from error
         except Interrupted as interrupted:
-            _note_place(trainer, run.folder)
             _say_how_to_go_on(interrupted, cfg, run.folder, trainer.global_step)
             raise
         _conclude(trainer, record, cfg, stopped)
@@ -181,7 +183,7 @@ def _show_profile(trainer: Trainer) -> None:
 
 @rank_zero_only
 def _note_place(trainer: Trainer, folder: RunFolder) -> None:
-    """Write how far an interrupted run has come; what ended it is written where it is closed."""
+    """Write how far a run has come; what ended it is written where it is closed."""
     state = folder.read_state() or RunState()
     epochs, steps = trainer.current_epoch, trainer.global_step
     folder.write_state(replace(state, epochs=epochs, steps=steps))

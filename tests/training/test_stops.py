@@ -18,10 +18,12 @@ from lightning.pytorch import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.data import Digits
+from solo_plugins.data.loader import EpochSeededLoader
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.report.read import Incomplete, read_run
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.training.pretrain import pretrain
+from solo_plugins.training.signals import Signals
 
 Make = Callable[..., DictConfig]
 pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
@@ -165,6 +167,42 @@ def test_a_run_by_dali_goes_on_exactly(
     wanted, got = _weights(whole.folder), _weights(folder)
     assert all(torch.equal(value, got[name]) for name, value in wanted.items())
     assert _steps(folder) == list(range(6))
+
+
+class _Slow(torch.utils.data.Dataset):
+    """Gives the number of the process that loads, after a while."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> int:
+        time.sleep(0.01)
+        return os.getpid()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_loading_processes_leave_signals_to_the_one_that_trains(number: int) -> None:
+    started_with = signal.signal(number, signal.SIG_DFL)
+    with Signals() as signals:
+        signals.between_steps = True
+        batches = iter(EpochSeededLoader(_Slow(), 4, num_workers=2))
+        processes = {*next(batches).tolist(), *next(batches).tolist()}
+        for _ in range(2):  # a terminal sends Ctrl-C to all processes
+            for process in processes:
+                os.kill(process, number)
+            time.sleep(0.1)
+        assert {*torch.cat(list(batches)).tolist()} == processes
+    signal.signal(number, started_with)
+
+
+def test_an_error_leaves_how_far_the_run_has_come(
+    make_cfg: Make, killed_after: Callable, tmp_path: Path
+) -> None:
+    cfg = make_cfg(auto_resume__enabled=True, limit_train_batches=2, limit_val_batches=0)
+    with pytest.raises(RuntimeError, match="killed"):
+        pretrain(cfg, callbacks=[killed_after(3)])
+    (folder,) = (tmp_path / "runs" / "rectified_lpjepa").iterdir()
+    assert (_state(folder)["epochs"], _state(folder)["steps"]) == (1, 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
