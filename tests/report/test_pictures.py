@@ -16,6 +16,7 @@ import scipy.integrate
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from solo_plugins.errors import ConfigurationError
@@ -177,7 +178,8 @@ def _legend(figure: Figure) -> dict[str, Any]:
 
 def _lines(figure: Figure, panel: int) -> dict[str, np.ndarray]:
     """Return the lines of a panel by the label that the legend gives their colour."""
-    labels = {handle.get_color(): text for text, handle in _legend(figure).items()}
+    handles = _legend(figure).items()
+    labels = {each.get_color(): text for text, each in handles if isinstance(each, Line2D)}
     lines = [line for line in figure.axes[panel].lines if line.get_linestyle() == "-"]
     return {labels[line.get_color()]: line.get_xydata() for line in lines}
 
@@ -239,7 +241,7 @@ def test_a_point_without_a_line_has_its_mu_in_the_legend(run: Callable, draw: Dr
         run(f"run{rate}", mu=-0.5, config={"optimizer": {"lr": rate}}, summary=values)
     figure = _alone(draw(pareto, _rows(run("other", "vicreg").parent)))
     assert not figure.axes[0].texts
-    names = [f"Rectified LpJEPA, p = 1 (lr = {rate}), μ = −0.5" for rate in (0.1, 0.2)]
+    names = [f"Rectified LpJEPA, p = 1, μ = −0.5 (lr = {rate})" for rate in (0.1, 0.2)]
     assert list(_legend(figure))[:2] == names
 
 
@@ -283,6 +285,22 @@ def test_curves_show_the_mean_over_seeds(run: Callable, draw: Draw) -> None:
     np.testing.assert_array_equal(
         _lines(figure, 0)["Rectified LpJEPA, p = 1, μ = 0"], [[1, 15], [2, 40], [3, NAN]]
     )
+    (band,) = figure.axes[0].collections
+    (path,) = band.get_paths()
+    # the sample standard deviation of two values d apart is d / sqrt 2
+    for edge in (15 - 50**0.5, 15 + 50**0.5, 40 - 200**0.5, 40 + 200**0.5):
+        assert np.isclose(path.vertices[:, 1], edge).any()
+    assert "band: standard deviation over seeds" in _legend(figure)
+
+
+def test_accuracies_that_hardly_differ_do_not_fill_a_panel(run: Callable, draw: Draw) -> None:
+    for rate in (0.1, 0.2):
+        values = {"val_l0_sparsity_metric": 0.5, "val_acc1": 99.7 + rate}
+        run(f"run{rate}", config={"optimizer": {"lr": rate}}, summary=values)
+    figure = _alone(draw(pareto, _rows(run("other", "vicreg").parent)))
+    low, high = figure.axes[0].get_ylim()
+    assert 98.5 < low < 99.5
+    assert 100 < high < 101
 
 
 def test_curves_have_their_target_dashed(run: Callable, draw: Draw) -> None:

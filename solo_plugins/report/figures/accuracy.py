@@ -25,6 +25,8 @@ from solo_plugins.report.figures.common import (
 from solo_plugins.report.measures import most_measured
 from solo_plugins.report.rows import Row
 
+# Of a panel's accuracies, in points: how far apart its ends are at least, and its highest end.
+_LEAST, _MOST = 2.0, 100.5
 _NEAR = 0.06  # of a panel's width: what is nearer is one place
 # Where a point's label may stand, in font sizes from the point; the first are tried first.
 _SIDES = [(far * x, far * y) for far in (0.7, 2) for x in (1, -1, 0) for y in (1, -1, 0) if x or y]
@@ -86,6 +88,10 @@ def _draw(panel: Axes, shown: pd.DataFrame, looks: Mapping[str, Look]) -> None:
         errors = {"xerr": part["active_std"], "yerr": part["value_std"]}
         draw_points(panel, part, ("zeros", "value"), look, **errors)
     panel.margins(0.1)
+    # A tenth of a point is not to look like a mountain.
+    low, high = panel.get_ylim()
+    room = max(0, _LEAST - (high - low)) / 2
+    panel.set_ylim(max(low - room, 0), min(high + room, _MOST))
 
 
 def _entries(shown: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, Any]:
@@ -94,8 +100,9 @@ def _entries(shown: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, Any]:
         part = shown[shown["series"] == series]
         if len(part):
             alone = part["mu"].nunique() == 1  # its only point has no label
-            name = f"{series}, μ = {part['mu'].iloc[0]:.3g}" if alone else series
-            entries[typeset(name)] = entry(look, line=part["label"].nunique() > 1)
+            entries[part["name"].iloc[0] if alone else series] = entry(
+                look, line=part["label"].nunique() > 1
+            )
     if shown["online"].any():
         entries[OPEN] = entry(
             Look((0.3, 0.3, 0.3), "o"), markerfacecolor="w", markeredgecolor="0.3"

@@ -47,13 +47,14 @@ def sparsity(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pi
     columns = max(1, round(width / WIDTHS["single"]))
     figure, (over_mu, against) = panels(2, width, columns=columns, height=2.3)
     entries: dict[str, Any] = {}
+    highest = [shown["target"].max()]
     for series, part in shown.groupby("series", sort=False):
         look = looks[str(series)]
         part = part.sort_values("mu")
         for panel, x in ((over_mu, "mu"), (against, "target")):
             draw_points(panel, part, (x, "active"), look, yerr=part["active_std"])
         same = [row for row in ours if row.series == series and row.label in set(part["label"])]
-        _draw_targets(over_mu, same, look)
+        highest.append(_draw_targets(over_mu, same, look))
         entries[str(series)] = entry(look)
     against.axline((0, 0), slope=1, color=_GREY.color, **_DASHED)
     entries["dashed: target"] = entry(_GREY, linestyle=_DASHED["linestyle"])
@@ -65,15 +66,20 @@ def sparsity(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pi
     title(against, "Against the target", width / columns)
     over_mu.set_xlabel("location μ of the target")
     against.set(xlabel="active outputs of the target (%)", xlim=(0, 1.08 * shown["target"].max()))
-    top = 1.08 * max(shown["target"].max(), (shown["active"] + shown["active_std"].fillna(0)).max())
+    measured = (shown["active"] + shown["active_std"].fillna(0)).max()
+    top = 1.08 * max(measured, *highest)
     for panel in (over_mu, against):
         panel.set(ylabel="active outputs (%)", ylim=(0, top))
     legend_below(figure, entries)
     return Picture({"": figure}, without(ours, shown["label"], "has no measured l0"))
 
 
-def _draw_targets(panel: Axes, rows: Sequence[Row], look: Look) -> None:
-    """Draw the target active fraction over mu: a curve if the rows have one scale."""
+def _draw_targets(panel: Axes, rows: Sequence[Row], look: Look) -> float:
+    """Draw the target active fraction over mu: a curve if the rows have one scale.
+
+    Returns:
+        Its highest value, in percent.
+    """
     targets = sorted((row.target for row in rows if row.target), key=lambda target: target.loc)
     loc, l0 = ([getattr(target, name) for target in targets] for name in ("loc", "l0"))
     around = 0.2 if len(set(loc)) == 1 else 0.0
@@ -82,3 +88,4 @@ def _draw_targets(panel: Axes, rows: Sequence[Row], look: Look) -> None:
         law = RectifiedGeneralizedGaussian(torch.tensor(loc), targets[0].scale, targets[0].p)
         l0 = law.active_probability.tolist()
     panel.plot(loc, [100 * value for value in l0], color=look.color, **_DASHED)
+    return 100 * max(l0)

@@ -42,18 +42,19 @@ def points(rows: Sequence[Row]) -> pd.DataFrame:
         rows: of one section.
 
     Returns:
-        By row its ``label``, ``series``, ``mu`` and ``target`` (NaN without one), ``active``, its
-        sample standard deviation ``active_std`` and ``zeros``, all in percent but ``mu``, and
-        whether it was measured ``online``.
+        By row its ``name``, ``label``, ``series``, ``mu`` and ``target`` (NaN without one),
+        ``active``, its sample standard deviation ``active_std`` and ``zeros``, all in percent but
+        ``mu``, and whether it was measured ``online``.
     """
     table = []
     for row in rows:
         active, target = row.mean("l0"), row.target
         loc, l0 = (target.loc, target.l0) if target else (np.nan, np.nan)
         percent = (100 * l0, 100 * active.value, 100 * active.std, 100 * (1 - active.value))
-        table.append((row.label, row.series, loc, *percent, active.mark == "online"))
-    names = ["label", "series", "mu", "target", "active", "active_std", "zeros", "online"]
-    return pd.DataFrame(table, columns=names).dropna(subset=["active"])
+        table.append((row.name, row.label, row.series, loc, *percent, active.mark == "online"))
+    columns = ["name", "label", "series", "mu"]
+    columns += ["target", "active", "active_std", "zeros", "online"]
+    return pd.DataFrame(table, columns=columns).dropna(subset=["active"])
 
 
 def draw_points(

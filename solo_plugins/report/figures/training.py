@@ -4,12 +4,13 @@
 __all__ = ["PARTS", "curves"]
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from solo_plugins.pictures.style import WIDTHS, Look, legend_below, panels, shades
@@ -55,8 +56,9 @@ _QUANTITIES = (
 )
 # What can be behind the picture's name.
 PARTS = ("", *(f"-{quantity.key}" for quantity in _QUANTITIES))
-# By label, the values by epoch from 1 on.
-_Lines = dict[str, pd.Series]
+# By label, the values by epoch from 1 on: their mean over seeds, and their deviation.
+_Lines = dict[str, pd.DataFrame]
+_BAND: dict[str, Any] = {"alpha": 0.18, "linewidth": 0}
 
 
 class _Style(NamedTuple):
@@ -78,9 +80,10 @@ class _Style(NamedTuple):
 def curves(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Picture:
     """Draw loss, online accuracies and active fraction over epochs.
 
-    Of several seeds the mean is shown. Losses of different methods cannot be compared: those of the
-    other methods have a panel of their own, each in its own unit. More than six lines are drawn in
-    a panel each, over the others in grey, and each quantity is a figure of its own then.
+    Of several seeds the mean is shown, with a band of a standard deviation. Losses of different
+    methods cannot be compared: those of the other methods have a panel of their own, each in its
+    own unit. More than six lines are drawn in a panel each, over the others in grey, and each
+    quantity is a figure of its own then.
 
     Args:
         rows: of one section.
@@ -114,8 +117,10 @@ def _lines(rows: Sequence[Row], quantity: _Quantity) -> _Lines:
         logged = [run.curves[quantity.curve] for run in row.runs if quantity.curve in run.curves]
         if logged and (row.target is not None) in quantity.targets:
             # a seed that failed is not averaged away
-            mean = pd.concat(logged).groupby(level=0).agg(lambda part: part.mean(skipna=False))
-            lines[row.label] = (100 * mean if quantity == _ACTIVE else mean).rename(lambda i: i + 1)
+            by_epoch = pd.concat(logged).groupby(level=0)
+            mean = by_epoch.agg(lambda part: part.mean(skipna=False))
+            line = pd.DataFrame({"mean": mean, "std": by_epoch.std()})
+            lines[row.label] = (100 * line if quantity == _ACTIVE else line).rename(lambda i: i + 1)
     return lines
 
 
@@ -155,7 +160,9 @@ def _together(
     }
     if _ACTIVE in found and any(styles[label].target is not None for label in found[_ACTIVE]):
         entries["dashed: target"] = _dashed()
-    legend_below(figure, entries)
+    legend_below(
+        figure, {**entries, **_band(line for lines in found.values() for line in lines.values())}
+    )
     return figure
 
 
@@ -175,7 +182,7 @@ def _apart(
             panel.tick_params(labelleft=number % columns == 0)
         if quantity.comparable:
             for other in lines.values():
-                panel.plot(other.index, other, **_BEHIND)
+                panel.plot(other.index, other["mean"], **_BEHIND)
         _draw(panel, line, styles[label], target=quantity == _ACTIVE)
         title(panel, styles[label].name, width / columns)
         if number >= len(shown) - columns:
@@ -186,13 +193,16 @@ def _apart(
     entries = entries if quantity.comparable else {}
     if quantity == _ACTIVE and any(styles[label].target is not None for label in shown):
         entries["dashed: target"] = _dashed()
-    legend_below(figure, entries)
+    legend_below(figure, {**entries, **_band(shown.values())})
     return figure
 
 
-def _draw(panel: Axes, line: pd.Series, style: _Style, *, target: bool) -> None:
+def _draw(panel: Axes, line: pd.DataFrame, style: _Style, *, target: bool) -> None:
+    mean, std = line["mean"], line["std"]
+    if std.notna().any():
+        panel.fill_between(line.index, mean - std, mean + std, color=style.color, zorder=2, **_BAND)
     panel.plot(
-        line.index, line, color=style.color, marker=style.look.marker, markeredgecolor="white",
+        line.index, mean, color=style.color, marker=style.look.marker, markeredgecolor="white",
         markevery=max(1, len(line) // 6), zorder=3,
     )  # fmt: skip
     if target and style.target is not None:
@@ -206,6 +216,12 @@ def _scale(panel: Axes, quantity: _Quantity) -> None:
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.minorticks_off()
+
+
+def _band(lines: Iterable[pd.DataFrame]) -> dict[str, Any]:
+    if not any(line["std"].notna().any() for line in lines):
+        return {}
+    return {"band: standard deviation over seeds": Patch(color="0.35", **_BAND)}
 
 
 def _dashed() -> Any:
