@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torchvision import transforms as T
@@ -17,6 +18,7 @@ from solo_plugins.data.transforms import eval_transform
 from solo_plugins.errors import ConfigurationError, one_of
 from solo_plugins.evaluation.network import build
 from solo_plugins.framework import has_projector, projector_name
+from solo_plugins.inputs import check_tensor
 from solo_plugins.registry import register
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained, find_pretrained
@@ -70,14 +72,25 @@ class Encoder(nn.Module):
             Features (N, F).
 
         Raises:
+            TypeError: if `images` is no tensor, or of another dtype than the weights.
             ValueError: if `images` is of another shape, or the backbone takes another size.
         """
+        check_tensor("images", images)
+        if not images.is_floating_point() or images.dtype == torch.float64 != self._dtype:
+            raise TypeError(
+                f"Expected `images` to be of {self._dtype}, as `transform` gives them, but got "
+                f"{images.dtype}."
+            )
         if images.ndim != 4 or images.size(1) != _CHANNELS:
             raise ValueError(
                 f"Expected `images` to be of shape (N, {_CHANNELS}, H, W), as `transform` gives "
                 f"them, but got {tuple(images.shape)}."
             )
         return self.backbone(images)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
     def encode(self, images: Tensor, *, sparse: bool = False) -> Tensor:
         """Compute the projector's outputs, the code of each image.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What tensors the maths take; knows torch alone."""
 
-__all__ = ["check_real", "check_samples"]
+__all__ = ["check_real", "check_samples", "check_tensor"]
 
-from solo_plugins.inputs.tensors import check_real, check_samples
+from solo_plugins.inputs.tensors import check_real, check_samples, check_tensor

@@ -1,20 +1,41 @@
 # SPDX-License-Identifier: MIT
 """Checks of tensors at the door of the maths, which would fail, or not fail, somewhere inside."""
 
-__all__ = ["check_real", "check_samples"]
+__all__ = ["check_real", "check_samples", "check_tensor"]
+
+from typing import Any
 
 from torch import Tensor
 
 
+def check_tensor(name: str, value: Any) -> None:
+    """Refuse what is no tensor.
+
+    Args:
+        name: the argument's name.
+        value: what was given.
+
+    Raises:
+        TypeError: if it is something else.
+
+    Example:
+        >>> check_tensor("z", [1.0])
+        Traceback (most recent call last):
+        TypeError: Expected `z` to be a tensor but got list.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"Expected `{name}` to be a tensor but got {type(value).__name__}.")
+
+
 def check_real(name: str, tensor: Tensor) -> None:
-    """Refuse complex numbers.
+    """Refuse complex numbers, and what is no tensor.
 
     Args:
         name: the argument's name.
         tensor: of any shape.
 
     Raises:
-        TypeError: if it is complex.
+        TypeError: if it is complex, or no tensor.
 
     Example:
         >>> import torch
@@ -22,6 +43,7 @@ def check_real(name: str, tensor: Tensor) -> None:
         Traceback (most recent call last):
         TypeError: Expected `z` to be real but got torch.complex64.
     """
+    check_tensor(name, tensor)
     if tensor.is_complex():
         raise TypeError(f"Expected `{name}` to be real but got {tensor.dtype}.")
 
@@ -38,7 +60,7 @@ def check_samples(
         empty: whether N may be 0.
 
     Raises:
-        TypeError: if it is complex.
+        TypeError: if it is complex, or no tensor.
         ValueError: if it is of another shape, D is 0, or N is and may not be.
 
     Example:

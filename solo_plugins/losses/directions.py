@@ -16,6 +16,7 @@ __all__ = [
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral
 from typing import ClassVar, Protocol
 
 import torch
@@ -339,8 +340,10 @@ DIRECTIONS: dict[str, Callable[[int], Directions]] = {
 
 
 def _check_positive(num_projections: int) -> None:
-    if num_projections < 1:
-        raise ValueError(f"Expected `num_projections` to be positive but got {num_projections}.")
+    if not isinstance(num_projections, Integral) or num_projections < 1:
+        raise ValueError(
+            f"Expected `num_projections` to be a positive integer but got {num_projections!r}."
+        )
 
 
 def _normal(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from solo_plugins import distributed
-from solo_plugins.inputs import check_real
+from solo_plugins.inputs import check_real, check_tensor
 from solo_plugins.losses.projections import Projections, as_projections
 from solo_plugins.losses.sorted_difference import sorted_difference
 
@@ -123,6 +123,8 @@ def as_views(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
         wanted, got = "(N, D) or (V, N, D)", f"shape {tuple(features.shape)}"
     else:
         views = list(features)
+        for view in views:
+            check_tensor("features", view)
         wanted, got = "views of one shape (N, D)", f"{[tuple(view.shape) for view in views]}"
     for view in views:
         check_real("features", view)

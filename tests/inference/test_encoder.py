@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -89,6 +90,24 @@ def test_the_configuration_is_the_runs_and_cannot_be_changed(
     assert config == OmegaConf.load(shared_run / "config.yaml")
     with pytest.raises(ReadonlyConfigError, match="read"):
         config.method = "byol"
+
+
+@pytest.mark.parametrize(
+    ("images", "text"),
+    [
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "of torch.float32, .* got torch.uint8"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.float64), "of torch.float32, .* got torch.float64"),
+        (np.zeros((1, 3, 32, 32), np.float32), "a tensor but got ndarray"),
+        ("image.png", "a tensor but got str"),
+    ],
+    ids=["bytes", "double", "array", "path"],
+)
+def test_what_are_no_images_is_refused(
+    images: Any, text: str, shared_model: solo_plugins.Encoder
+) -> None:
+    for call in (shared_model, shared_model.encode):
+        with pytest.raises(TypeError, match=f"`images` to be {text}"):
+            call(images)
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 1, 16, 16)])

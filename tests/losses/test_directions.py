@@ -111,7 +111,9 @@ def test_random_directions_have_uncorrelated_coordinates() -> None:
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
-@pytest.mark.parametrize("num", [0, -1])
+@pytest.mark.parametrize("num", [0, -1, 2.5])
 def test_a_number_that_is_not_positive_is_refused(name: str, num: int) -> None:
-    with pytest.raises(ValueError, match=f"`num_projections` to be positive but got {num}"):
+    with pytest.raises(
+        ValueError, match=f"`num_projections` to be a positive integer but got {num}"
+    ):
         DIRECTIONS[name](num)

@@ -2,7 +2,9 @@
 """The loss as a module: what it draws, and what it takes in place of a draw."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -62,6 +64,13 @@ def test_module_has_no_state_and_repeats_under_a_seed() -> None:
     assert values[0] == values[1]
     assert not module.state_dict()
     assert "RandomDirections" in repr(module)
+
+
+@pytest.mark.parametrize("z", [np.zeros((N, D)), [[0.0] * D] * N], ids=["array", "lists"])
+def test_what_are_no_tensors_is_refused(z: Any) -> None:
+    kind = type(z[0]).__name__
+    with pytest.raises(TypeError, match=f"Expected `features` to be a tensor but got {kind}"):
+        _module()(z)
 
 
 @pytest.mark.parametrize("chunk_size", [0, -1])
