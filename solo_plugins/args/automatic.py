@@ -3,7 +3,7 @@
 
 __all__ = ["AUTO", "automatic"]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def _chosen(scan: FolderScan) -> dict[str, Any]:
 
 def _note(scan: FolderScan, names: set[str], chosen: Mapping[str, Any]) -> str:
     parts = {
-        "no_labels": "no labels" if chosen["no_labels"] else f"{len(scan.classes)} classes",
+        "no_labels": "no labels" if chosen["no_labels"] else _number_of(scan.classes),
         "crop_size": f"crops of {chosen['crop_size']} pixels",
         "batch_size": f"batches of {chosen['batch_size']}",
         "mean": "mean and standard deviation as measured",
@@ -108,3 +108,11 @@ def _note(scan: FolderScan, names: set[str], chosen: Mapping[str, Any]) -> str:
     }
     told = [text for name, text in parts.items() if name in names]
     return f"From {len(scan.names):,} images in {str(scan.root)!r}: {', '.join(told)}."
+
+
+def _number_of(classes: Sequence[str]) -> str:
+    return (
+        "1 class, which a probe tells nothing of"
+        if len(classes) == 1
+        else f"{len(classes)} classes"
+    )

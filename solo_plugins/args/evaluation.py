@@ -6,6 +6,7 @@ Data, crop size and backbone are those of the pretraining run unless the YAML sa
 
 __all__ = ["parse_knn_cfg", "parse_linear_cfg"]
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ def parse_linear_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware, Pretrained]
         ConfigurationError: naming the key, the rule and the value.
     """
     given = plain(cfg)
+    _check_program(given, "linear")
     optimizer = given.get("optimizer")
     check(linear_model(optimizer.get("name") if isinstance(optimizer, dict) else None), given)
     cfg = with_defaults(cfg, _LINEAR)
@@ -72,7 +74,9 @@ def parse_knn_cfg(cfg: DictConfig) -> tuple[DictConfig, Pretrained]:
     Raises:
         ConfigurationError: naming the key, the rule and the value.
     """
-    check(KnnSettings, plain(cfg))
+    given = plain(cfg)
+    _check_program(given, "knn")
+    check(KnnSettings, given)
     cfg = with_defaults(cfg, _KNN)
     pretrained = find_pretrained(cfg.pretrained_feature_extractor)
     for key in ("features", "k", "temperature", "distance"):
@@ -83,6 +87,15 @@ def parse_knn_cfg(cfg: DictConfig) -> tuple[DictConfig, Pretrained]:
     # the data module reads it there
     cfg.optimizer = {"batch_size": cfg.batch_size}
     return cfg, pretrained
+
+
+def _check_program(given: Mapping[str, Any], kind: str) -> None:
+    """Refuse the YAML of a pretraining as a whole, not by its first unknown setting."""
+    if "method" in given and "pretrained_feature_extractor" not in given:
+        raise ConfigurationError(
+            f"Expected a YAML for main_{kind}.py, as scripts/{kind}/ has them, but got one for "
+            f"main_pretrain.py: it has `method`, {given['method']!r:.60}."
+        )
 
 
 def _check_regularisation(cfg: DictConfig) -> None:

@@ -53,6 +53,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     cfg, _ = adopted(cfg)
     cfg, _ = automatic(cfg)
     given = {"method_kwargs": {}, **plain(cfg)}
+    _check_program(given)
     _check_asked(given)
     check(pretrain_model(given.get("method"), _name_of(given.get("optimizer"))), given)
     check_two_views(cfg, given)
@@ -66,6 +67,15 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     hardware = settle_hardware(cfg)
     settle_dali(cfg, on_gpu=hardware.accelerator == "gpu")
     return cfg, hardware
+
+
+def _check_program(given: Mapping[str, Any]) -> None:
+    """Refuse the YAML of an evaluation as a whole."""
+    if "pretrained_feature_extractor" in given and "method" not in given:
+        raise ConfigurationError(
+            "Expected a YAML for main_pretrain.py, as scripts/pretrain/ has them, but got one of "
+            "an evaluation: it has `pretrained_feature_extractor`."
+        )
 
 
 def _check_asked(given: Mapping[str, Any]) -> None:

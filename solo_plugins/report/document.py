@@ -6,6 +6,7 @@ __all__ = ["write_report"]
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from solo_plugins.errors import one_of
 from solo_plugins.pictures.style import KINDS, WIDTHS, Look, looks, save, theme
@@ -87,7 +88,7 @@ def write_report(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _remove_earlier(out)
-    text = ["# Report\n", f"{len(runs)} runs, {len(rows)} rows.\n"]
+    text = ["# Report\n", f"{_counted(runs, 'run')}, {_counted(rows, 'row')}.\n"]
     sections = [list(part) for _, part in itertools.groupby(rows, key=lambda row: row.section)]
     same = looks(row.series for row in rows)
     names = [folder_name("-".join(section[0].section)) for section in sections]
@@ -117,6 +118,10 @@ def _read(folders: Iterable[Path]) -> tuple[list[RunRecord], list[LeftOut]]:
             runs.append(run)
             left_out += run.unreadable
     return runs, left_out
+
+
+def _counted(things: Sequence[Any], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _remove_earlier(out: Path) -> None:

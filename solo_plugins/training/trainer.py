@@ -93,6 +93,8 @@ def fit(
             say(f"Run: {run.folder.path}")
         # About a deprecation that Lightning has to follow itself.
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+        # On few images: what is logged of each step is logged of each epoch, too.
+        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         log = MetricsLog(run.folder, first_step)
         record = RecordRun(run.folder, run.checkpoint, description)
         draws = "auto_umap" in cfg and cfg.auto_umap.enabled

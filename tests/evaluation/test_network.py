@@ -225,6 +225,11 @@ def _no_json(run: Path) -> Path:
     ("change", "match"),
     [
         (_empty, r"run's folder with a checkpoint but .* holds config\.yaml"),
+        (
+            lambda run: run.parent,
+            r"holds run \(no file\)\. Did you mean '.*/rectified_lpjepa/run'\?",
+        ),
+        (lambda run: run.parents[1], r"\(no file\)\. Did you mean '.*/rectified_lpjepa/run'\?"),
         (_misspelt, r"that exists but got '.*rum'. Did you mean '.*run'"),
         (lambda _: None, r"`pretrained_feature_extractor` to be a checkpoint or a run's folder"),
         (_pickled, r"tensors and plain values\. .* could run any code.*weights_only=False"),

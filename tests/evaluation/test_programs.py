@@ -10,6 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.evaluation import parse_knn_cfg, parse_linear_cfg
+from solo_plugins.args.pretrain import parse_cfg
+from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.linear import linear_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,3 +119,13 @@ def test_a_missing_checkpoint_ends_the_program_with_one_line(
     assert done.returncode == 1
     assert "`pretrained_feature_extractor` to be a checkpoint" in done.stderr.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_yaml_of_another_program_is_called_one(make_cfg: Callable, knn_cfg: Callable) -> None:
+    pretraining = make_cfg()
+    for kind, parse in (("linear", parse_linear_cfg), ("knn", parse_knn_cfg)):
+        wanted = rf"a YAML for main_{kind}\.py, .* for main_pretrain\.py: it has `method`, 'rect"
+        with pytest.raises(ConfigurationError, match=wanted):
+            parse(pretraining)
+    with pytest.raises(ConfigurationError, match=r"a YAML for main_pretrain\.py, .* an evaluation"):
+        parse_cfg(knn_cfg("nowhere"))
