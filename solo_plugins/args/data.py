@@ -26,15 +26,9 @@ def check_paths(data: DictConfig, *, validates: bool) -> None:
         validates: whether images to validate on are required; otherwise they are optional.
 
     Raises:
-        ConfigurationError: naming the nearest folder that exists, or a folder that nothing reads.
+        ConfigurationError: naming the nearest folder that exists.
     """
     info = DATASETS[data.dataset]
-    for key in ("train_path", "val_path"):
-        if info.bundled and data.get(key) is not None:
-            raise ConfigurationError(
-                f"Expected `data.{key}` to be left out, {data.dataset} need no files, but got "
-                f"{data[key]!r}; `data.dataset: custom` trains on a folder of images."
-            )
     if info.image_folder:
         # with h5 that is one file
         exists = os.path.isfile if data.format == "h5" else os.path.isdir

@@ -109,13 +109,19 @@ class PretrainDataModule(pl.LightningDataModule):
     @property
     def notes(self) -> list[str]:
         """What a person should know of a folder of images, a line each."""
+        data = self.cfg.data
+        if self.info.bundled and (data.train_path or data.val_path):
+            return [
+                f"`data.train_path` and `data.val_path` are not read: {data.dataset} need no "
+                "files. `++data.dataset=custom` trains on a folder of images."
+            ]
         if not self.info.image_folder:
             return []
         notes = list(self.train_scan.notes) if self.reads_files else []
         if self.validates:
             notes += self.val_scan.notes
             notes += class_notes(self.classes, self.val_scan.classes)
-        elif self.cfg.data.val_path is not None:
+        elif data.val_path is not None:
             notes.append("`data.val_path` is not read: without labels nothing is validated.")
         if self.info.num_classes is None:
             notes.append(normalization_note(self._augmentations[0]))

@@ -206,14 +206,6 @@ def test_a_download_that_fails_names_the_path_and_leaves_nothing(
         assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("key", ["train_path", "val_path"])
-def test_digits_take_no_folder(key: str, make_cfg: Make, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigurationError, match=rf"`data.{key}` to be left out.* `data.dataset: c"
-    ):
-        parse_cfg(make_cfg(**{f"data__{key}": str(tmp_path)}))
-
-
 def test_the_folder_of_both_parts_of_a_data_set_is_refused(make_cfg: Make, tmp_path: Path) -> None:
     for name in ("train", "val"):
         (tmp_path / name).mkdir()

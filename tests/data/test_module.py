@@ -262,6 +262,21 @@ def test_dali_gives_asymmetric_crops_of_two_sizes_and_the_right_labels(
 
 
 @pytest.mark.usefixtures("methods")
+def test_a_path_that_nothing_reads_is_said(make_cfg: Make, on_folder: Make, folder: Path) -> None:
+    def notes(cfg: DictConfig) -> list[str]:
+        return [note for note in PretrainDataModule(parse_cfg(cfg)[0]).notes if "not read" in note]
+
+    assert notes(make_cfg()) == []
+    for key in ("train_path", "val_path"):
+        (note,) = notes(make_cfg(**{f"data__{key}": str(folder)}))
+        assert "digits need no files. `++data.dataset=custom`" in note
+    unlabelled = {"no_labels": True, "val_path": str(folder)}
+    (note,) = notes(on_folder(folder / "first", **unlabelled))
+    assert note.startswith("`data.val_path` is not read: without labels")
+    assert notes(on_folder(folder, val_path=str(folder))) == []
+
+
+@pytest.mark.usefixtures("methods")
 def test_a_fraction_of_a_folder_is_stratified(on_folder: Make, folder: Path) -> None:
     cfg, _ = parse_cfg(on_folder(folder, fraction=0.5))
     targets = [target for _, _, target in PretrainDataModule(cfg).train_set]
