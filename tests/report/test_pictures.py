@@ -367,6 +367,22 @@ def test_pictures_can_be_read_at_their_width(runs: Path, draw: Draw) -> None:
         assert min(text.get_fontsize() for text in texts) >= 7  # points, in print
 
 
+@pytest.mark.parametrize("size", WIDTHS)
+@pytest.mark.parametrize("mu", [-1.0, -1.25, 0.5])
+def test_titles_of_panels_are_within_the_picture(
+    size: str, mu: float, run: Callable, knn: Callable, draw: Draw
+) -> None:
+    for number in range(4):
+        run(f"run{number}", mu=mu - number, knn=knn(90.0, 0.002))
+    figure = _alone(
+        draw(outputs, _rows(run("last", mu=mu, p=2.0, knn=knn(90.0, 0.002)).parent), size)
+    )
+    figure.canvas.draw()
+    for panel in figure.axes:
+        box = panel.title.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, panel.get_title()
+
+
 def test_pictures_leave_nothing_behind(runs: Path, tmp_path: Path) -> None:
     own = plt.figure()
     settings = mpl.rcParams.copy()

@@ -16,7 +16,7 @@ from solo_plugins.pictures.style import Look, fill
 from solo_plugins.report.rows import Row
 
 _POINTS = 8  # of a panel's title
-_LETTERS = 13  # of a panel's title, for each inch
+_LETTERS = 12  # of a panel's title, for each inch
 
 # In the legend, what an open marker means; the word is the one of the tables.
 OPEN = "open marker: active fraction measured during training (online)"
