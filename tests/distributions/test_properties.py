@@ -21,6 +21,9 @@ from solo_plugins.distributions import (
 )
 
 EPS = torch.finfo(torch.float64).eps
+# torch's incomplete gamma functions take a series for orders above 20 and arguments near them. It
+# is off by up to 1.6e-9 (torch 2.14, against mpmath; scipy's by 1e-15).
+_SERIES = 2e-9
 FIXED = {"derandomize": True, "deadline": None, "database": None}
 EXPONENTS = st.floats(math.log(0.05), math.log(50)).map(math.exp)
 LOCATIONS = st.floats(-50, 50) | st.sampled_from([0.0, -50.0, 50.0, 1e-300, -1e-9])
@@ -56,7 +59,8 @@ def _truth(loc: float, scale: float, p: float) -> _Truth:
         # t has some p + 2 roundings, which its exponential turns into as many times t; of lgamma
         # and of p^(k/p) the logarithms are rounded; torch's incomplete gamma function adds 100 eps
         logs = abs(math.lgamma(3 / p)) + abs(math.lgamma(1 / p)) + 2 / p * abs(math.log(p))
-        return _Truth(moments, condition, 128 * EPS * (1 + (p + 2) * min(float(t), 700) + logs))
+        rounding = 128 * EPS * (1 + (p + 2) * min(float(t), 700) + logs)
+        return _Truth(moments, condition, rounding + (_SERIES if 3 / p > 20 else 0))
 
 
 def _exact(*values: float) -> list[torch.Tensor]:
