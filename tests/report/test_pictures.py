@@ -348,6 +348,17 @@ def test_many_curves_have_a_panel_each(many: list[Row], draw: Draw) -> None:
     assert own[0].get_ydata()[-1] in {3.0 + number for number in range(len(NAMES))}
 
 
+def test_losses_of_many_runs_share_one_logarithmic_axis(run: Callable, draw: Draw) -> None:
+    for number in range(8):
+        log = {"train_rectified_lp_jepa_loss_epoch": [2.0**number, 2.0, 1.0]}
+        folder = run(f"run{number}", mu=-0.5 * number, log=log)
+    figure = draw(curves, _rows(folder.parent)).figures["-loss"]
+    figure.canvas.draw()
+    for panel in figure.axes:
+        heights = panel.transData.transform([(1, value) for value in (1, 10, 100)])[:, 1]
+        assert heights[2] - heights[1] == pytest.approx(heights[1] - heights[0], rel=1e-6)
+
+
 def test_a_method_has_one_look_in_all_pictures(runs: Path, draw: Draw) -> None:
     rows = _usable(runs)
     (wanted,) = {look for name, look in looks(row.series for row in rows).items() if "VIC" in name}

@@ -173,13 +173,13 @@ def _apart(
     columns = min(2 if width <= WIDTHS["single"] else 4, len(shown))
     more = title_height((styles[label].name for label in shown), width / columns)
     figure, axes = panels(len(shown), width, columns=columns, height=1.25 + more)
-    _scale(axes[0], quantity)
-    for number, (panel, (label, line)) in enumerate(zip(axes, shown.items(), strict=True)):
-        if number:
-            panel.sharex(axes[0])
-        if number and quantity.comparable:
+    for number, panel in enumerate(axes[1:], start=1):
+        panel.sharex(axes[0])
+        if quantity.comparable:
             panel.sharey(axes[0])
             panel.tick_params(labelleft=number % columns == 0)
+    _scale(axes[0], quantity)  # and so all that share its axes: sharing copies no logarithm
+    for number, (panel, (label, line)) in enumerate(zip(axes, shown.items(), strict=True)):
         if quantity.comparable:
             for other in lines.values():
                 panel.plot(other.index, other["mean"], **_BEHIND)
