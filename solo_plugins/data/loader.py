@@ -160,14 +160,14 @@ class _Seeded(_OfDraws):
 def ignore_signals(worker: int = 0) -> None:
     """Leave what a terminal or a cluster sends to all processes to the one that trains.
 
-    A loading process that answers, too, would end before the step that is waited for.
+    A loading process that answers, too, would end before the step that is waited for. SIGTERM stays
+    torch's, which ends loading processes by it.
 
     Args:
         worker: the loading process's number.
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends it when training does
 
 
 def seed_all(*numbers: int) -> None:

@@ -10,12 +10,13 @@ __all__ = [
 ]
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from solo_plugins import distributed
-from solo_plugins.inputs import check_real, check_tensor
+from solo_plugins.inputs import check_real
 from solo_plugins.losses.projections import Projections, as_projections
 from solo_plugins.losses.sorted_difference import sorted_difference
 
@@ -118,16 +119,13 @@ def default_chunk_size(num_samples: int, device: torch.device) -> int:
 
 def as_views(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
     """Give the outputs (N, D) of each view, or refuse what has none."""
-    if isinstance(features, Tensor):
-        views = list(features) if features.ndim == 3 else [features]
-        wanted, got = "(N, D) or (V, N, D)", f"shape {tuple(features.shape)}"
-    else:
-        views = list(features)
-        for view in views:
-            check_tensor("features", view)
-        wanted, got = "views of one shape (N, D)", f"{[tuple(view.shape) for view in views]}"
+    alone = isinstance(features, Tensor) and features.ndim != 3
+    views: list[Any] = [features] if alone else list(features)
     for view in views:
         check_real("features", view)
+    wanted, got = "views of one shape (N, D)", f"{[tuple(view.shape) for view in views]}"
+    if isinstance(features, Tensor):
+        wanted, got = "(N, D) or (V, N, D)", f"shape {tuple(features.shape)}"
     shapes = {tuple(view.shape) for view in views}
     if [len(shape) for shape in shapes if all(shape)] != [2]:
         raise ValueError(f"Expected `features` to be {wanted}, none of them 0, but got {got}.")

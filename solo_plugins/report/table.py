@@ -195,12 +195,9 @@ def _target(row: Row) -> str:
     if row.target is None:
         return "none"
     target = row.target
-    aim = (
-        f", calibrated to {100 * target.l0:.3g} %" if target.calibrated else f", μ={target.loc:.3g}"
-    )
     kind = "" if target.rectified else ", dense"
     rule = "" if target.scale_rule == "sigma_GN" else f", {target.scale_rule}"
-    return typeset(f"p={target.p:g}{aim}{kind}{rule}")
+    return typeset(f"p={target.p:g}, {target.aim}{kind}{rule}")
 
 
 def _cell(mean: Mean, seeds: int, decimals: int) -> str:

@@ -96,6 +96,13 @@ class TargetDescription(NamedTuple):
         "method_kwargs.target_active_fraction",
     )
 
+    @property
+    def aim(self) -> str:
+        """What it asks for: mu, or the fraction that thresholds hold whatever mu is."""
+        if self.calibrated:
+            return f"calibrated to {100 * self.l0:.3g} %"
+        return f"μ={self.loc:.3g}"
+
 
 class Description(NamedTuple):
     """What a report shows of a run's method.
@@ -125,10 +132,7 @@ class Description(NamedTuple):
         """
         dense = "" if target.rectified else "dense, "
         calibrated = ", calibrated" if target.calibrated else ""
-        aim = f"μ={target.loc:.3g}"
-        if target.calibrated:  # thresholds hold the fraction, whatever mu is
-            aim = f"calibrated to {100 * target.l0:.3g} %"
-        label = f"{dense}p={target.p:g}, {aim}"
+        label = f"{dense}p={target.p:g}, {target.aim}"
         return cls(label, loss, target, f"Rectified LpJEPA, {dense}p = {target.p:g}{calibrated}")
 
     @classmethod
