@@ -68,7 +68,7 @@ def main() -> None:
             print(f"{key}: not run, {args.limit} seconds are over; the same command goes on")
             continue
         begun = time.monotonic()
-        known[key] = {**part(), "seconds": round(time.monotonic() - begun, 1)}
+        known[key] = {**part(), "took": round(time.monotonic() - begun, 1)}
         with args.out.open("a") as file:
             file.write(json.dumps({key: known[key]}) + "\n")
     found = {name: known.get(f"{args.stage}/{name}") for name in parts}
@@ -106,6 +106,7 @@ def check(args: argparse.Namespace) -> dict[str, Part]:
             parts[name] = partial(_compare, function, args, precision)
     return parts | {
         "target, drawn on the device": partial(_draws, args),
+        "recorded loss": partial(_recorded, args),
         "repeated run": partial(_repeated, args),  # first: Lightning leaves torch deterministic
         "resumed run": partial(_resumed, args),
         "DALI": partial(_dali, args),
@@ -123,8 +124,11 @@ def rdmreg(args: argparse.Namespace) -> dict[str, Part]:
         for batch, dim, projections in sizes:
             command = f"rdmreg.py --device {args.device} --batch {batch} --dim {dim}"
             command += f" --projections {projections} --repeats {repeats} --directions {kind}"
-            names = ("speedup", "floor_ratio", "memory_ratio", "seconds")
-            parts[f"{kind}, batch {batch}, D {dim}"] = partial(_program, command.split(), names)
+            names = ("speedup", "floor_ratio", "memory_ratio", "seconds", "peak_extra_mb")
+            for graph in ("", ", no graph") if args.device == "cuda" else ("",):
+                words = [*command.split(), *(["--no-cuda-graph"] if graph else [])]
+                name = f"{kind}, batch {batch}, D {dim}{graph}"
+                parts[name] = partial(_program, words, names)
     return parts
 
 
@@ -151,9 +155,12 @@ def step(args: argparse.Namespace) -> dict[str, Part]:
     for network, kind, precision, name in runs:
         command = f"pretrain.py --backbone {network} --precision {precision} {size}"
         command += f" --directions {kind} --format {name} --rounds {args.rounds}"
-        names = ("images_per_second", "batch_ratio", "split_ms")
+        names = ("step_ms", "batch_ratio", "split_ms", "images_per_second")
         key = f"{network}, {kind}, {precision}, {name}"
         parts[key] = partial(_program, command.split(), names)
+        if args.device == "cuda" and network == "resnet18" and kind == "hadamard":
+            words = [*command.split(), "--no-cuda-graph"]
+            parts[f"{key}, no graph"] = partial(_program, words, names)
     return parts
 
 
@@ -270,6 +277,48 @@ def _draws(args: argparse.Namespace) -> Found:
         / (float(target.variance) / len(drawn)) ** 0.5,
     }
     return {"ok": all(abs(value) < 5 for value in error.values()), **error}
+
+
+def _recorded(args: argparse.Namespace) -> Found:
+    """Compare steps that are recorded with those that are not: equal, draws included."""
+    options: dict[str, dict[str, Any]] = {
+        "paper": {},
+        "shared": {"share_target": True},
+        "sparse": {"mean_shift_value": -1.0},
+        "normal": {"lp_norm_parameter": 2.0},
+        "heavy": {"lp_norm_parameter": 0.5},
+    }
+    equal = {}
+    for name, option in options.items():
+        for kind in ("random", "hadamard"):
+            for dtype in (torch.float32, torch.float16):
+                equal[f"{name}, {kind}, {dtype}"] = _equal_steps(args, kind, option, dtype)
+    different = [name for name, steps in equal.items() if not steps]
+    return {"ok": not different, "compared": len(equal), "different": different}
+
+
+def _equal_steps(
+    args: argparse.Namespace, kind: str, option: Mapping[str, Any], dtype: torch.dtype
+) -> bool:
+    steps = []
+    for recorded in (False, True):
+        settings = RectifiedLpJEPASettings(
+            proj_hidden_dim=64,
+            proj_output_dim=96,
+            num_projections=1000,
+            projection_vectors_type=kind,
+            cuda_graph=recorded,
+            **option,
+        )
+        rdm_reg = Criterion(settings).rdm_reg
+        generator = torch.Generator(args.device).manual_seed(1)
+        found = []
+        for step in range(5):
+            views = _seeded(2, 128, 96, seed=step).relu().to(args.device, dtype).requires_grad_()
+            value = rdm_reg(views, generator=generator)
+            found += [value.detach(), *torch.autograd.grad(3 * value, views)]
+        steps.append([*found, torch.rand(3, device=args.device, generator=generator)])
+    return all(torch.equal(one, other) for one, other in zip(*steps, strict=True))
 
 
 def _cfg(args: argparse.Namespace, folder: str, **changes: Any) -> DictConfig:

@@ -159,6 +159,7 @@ def main() -> None:
         **{name: getattr(args, name) for name in ("batch", "width", "projections", "directions")},
         "backbone": args.backbone,
         "format": args.format,
+        "cuda_graph": args.cuda_graph,
         "device": torch.cuda.get_device_name() if _on_gpu() else "cpu",
         "threads": torch.get_num_threads(),
         "workers": args.workers,
@@ -191,6 +192,7 @@ def _cfg(method: str, args: argparse.Namespace, folder: str) -> DictConfig:
         settings |= {
             "num_projections": args.projections,
             "projection_vectors_type": args.directions,
+            "cuda_graph": args.cuda_graph,
         }
     data = {"dataset": "digits", "num_workers": args.workers, "format": args.format}
     if args.data:
@@ -236,6 +238,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--projections", type=int, default=8192)
     parser.add_argument("--directions", default="random")
+    parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--crop", type=int, default=32)
     parser.add_argument("--data", help="a folder with CIFAR-100")
     parser.add_argument("--format", default="image_folder", help="dali: NVIDIA DALI augments")

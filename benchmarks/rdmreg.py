@@ -9,11 +9,12 @@ directions that is asked for. Both draw directions and targets within the measur
 is what ours cannot do without, alone: its products on the directions, forward and back, and its
 sorts; `floor_ratio` is the time of ours over that of the floor. Times are medians of alternating
 runs; memory is what a fresh process needs at its peak beyond what it held after a first run, which
-loads libraries and their buffers (CUDA: what torch allocated), on a CPU the median of up to five
-processes. The C library is told to give memory back as soon as it is freed: by default it keeps it,
-and the holes in it move the peak of a loss that needs little by a third. `load` is the number of
-processes that were running on average in the minute before: beside other work times are longer, and
-not all by one factor.
+loads libraries and their buffers (CUDA: what torch took of the device, a recording's share
+included), on a CPU the median of up to five processes. The C library is told to give memory back as
+soon as it is freed: by default it keeps it, and the holes in it move the peak of a loss that needs
+little by a third. On a GPU ours is recorded as a CUDA graph, unless `--no-cuda-graph` is given.
+`load` is the number of processes that were running on average in the minute before: beside other
+work times are longer, and not all by one factor.
 """
 
 import argparse
@@ -144,37 +145,50 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, help="torch's own number by default")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--memory-of", choices=MEASURED, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _run(name: str, args: argparse.Namespace) -> float:
-    """Run one forward and backward and return its seconds."""
-    views = [
-        torch.rand(args.batch, args.dim, device=args.device, requires_grad=True) for _ in range(2)
-    ]
-    directions = DIRECTIONS[args.directions](args.projections)
-    ours = RDMReg(TARGET, directions)
-    steps: dict[str, Callable[[], None]] = {
-        "plain": lambda: plain(views, args.projections).backward(),
-        "ours": lambda: ours(views).backward(),
-        "floor": lambda: None,
-    }
-    if name == "floor":
-        steps[name] = Floor(views, directions).run
-    _synchronize(args)
-    start = time.perf_counter()
-    steps[name]()
-    _synchronize(args)
-    return time.perf_counter() - start
+class _Steps:
+    """One forward and backward of each, with new outputs each time."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._directions = DIRECTIONS[args.directions](args.projections)
+        self._ours = RDMReg(TARGET, self._directions, cuda_graph=args.cuda_graph)
+
+    def run(self, name: str) -> float:
+        """Run one and return its seconds."""
+        args = self._args
+        shape = (args.batch, args.dim)
+        views = [torch.rand(shape, device=args.device, requires_grad=True) for _ in range(2)]
+        steps: dict[str, Callable[[], None]] = {
+            "plain": lambda: plain(views, args.projections).backward(),
+            "ours": lambda: self._ours(views).backward(),
+            "floor": lambda: None,
+        }
+        if name == "floor":
+            steps[name] = Floor(views, self._directions).run
+        _synchronize(args)
+        start = time.perf_counter()
+        steps[name]()
+        _synchronize(args)
+        return time.perf_counter() - start
+
+
+def _warm_ups(args: argparse.Namespace) -> int:
+    """How many runs do not count: a GPU's second one is recorded."""
+    return 1 if args.device == "cpu" else 3
 
 
 def _time(args: argparse.Namespace) -> dict[str, float]:
+    steps, warm_ups = _Steps(args), _warm_ups(args)
     seconds: dict[str, list[float]] = {name: [] for name in NAMES}
-    for repeat in range(args.repeats + 1):
+    for repeat in range(args.repeats + warm_ups):
         for name in NAMES:
-            taken = _run(name, args)
-            if repeat:  # the first run warms up
+            taken = steps.run(name)
+            if repeat >= warm_ups:
                 seconds[name].append(taken)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
@@ -193,15 +207,18 @@ def _memory(args: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def _peak_extra_memory(args: argparse.Namespace) -> float:
-    """Run twice, first so that libraries are loaded, and return megabytes of the second run."""
-    _run(args.memory_of, args)
+    """Warm up, so that libraries are loaded, and return megabytes of the run after that."""
+    steps = _Steps(args)
+    for _ in range(_warm_ups(args)):
+        steps.run(args.memory_of)
     if args.device == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        _run(args.memory_of, args)
-        return torch.cuda.max_memory_allocated() / 1e6
+        steps.run(args.memory_of)
+        return torch.cuda.max_memory_reserved() / 1e6
     before = _status_kb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the high-water mark
-    _run(args.memory_of, args)
+    steps.run(args.memory_of)
     kilobytes = max(4, _status_kb("VmHWM") - before)  # a page is the least that is counted
     return kilobytes * 1024 / 1e6
 

@@ -94,6 +94,17 @@ class GeneralizedGaussian(Distribution):
         return (self.scale.double().square() * log_ratio.exp()).to(self.loc.dtype)
 
     @property
+    def can_be_recorded(self) -> bool:
+        """Whether the parameters are constants of the program, which a GPU need not be asked for.
+
+        :class:`~solo_plugins.RDMReg` then may record what a draw starts on a GPU.
+        """
+        return all(
+            parameter.ndim == 0 and parameter.device.type == "cpu" and not parameter.requires_grad
+            for parameter in (self.loc, self.scale, self.p)
+        )
+
+    @property
     def active_probability(self) -> Tensor:
         """P(X != 0), which is 1: the density has no atom."""
         return torch.ones_like(self.loc)
@@ -204,8 +215,12 @@ def _standard(
         return torch.empty(shape, dtype=dtype, device=device).normal_(generator=generator)
     if constant == 1:
         return _standard_laplace(shape, dtype, device, generator)
-    exponent = p.to(device=device, dtype=dtype)
-    concentration = (1 + 1 / exponent).expand(shape).contiguous()
+    if constant is None:
+        exponent = p.to(device=device, dtype=dtype)
+        concentration = (1 + 1 / exponent).expand(shape).contiguous()
+    else:  # a number where the program is: a copy of it to a GPU would be waited for
+        exponent = p.to(device="cpu", dtype=dtype)
+        concentration = torch.full(shape, float(1 + 1 / exponent), dtype=dtype, device=device)
     gamma = torch._standard_gamma(concentration, generator=generator)
     size = (exponent * gamma).pow(1 / exponent)
     return size * torch.empty_like(size).uniform_(-1, 1, generator=generator)

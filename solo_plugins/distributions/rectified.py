@@ -90,6 +90,11 @@ class RectifiedGeneralizedGaussian(Distribution):
         return new
 
     @property
+    def can_be_recorded(self) -> bool:
+        """As for the base distribution."""
+        return self.base_dist.can_be_recorded
+
+    @property
     def active_probability(self) -> Tensor:
         """P(Y > 0), the expected active fraction of outputs."""
         return self._active(1.0).to(self.loc.dtype)

@@ -17,7 +17,11 @@ class Quantiles(Protocol):
 
 
 class Target(Quantiles, Protocol):
-    """The distribution that each output is matched to, of an empty batch shape."""
+    """The distribution that each output is matched to, of an empty batch shape.
+
+    One whose attribute ``can_be_recorded`` is true asks a GPU for no value when it draws: see
+    :class:`~solo_plugins.RDMReg`.
+    """
 
     @property
     def active_probability(self) -> Tensor:

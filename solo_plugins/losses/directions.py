@@ -29,7 +29,11 @@ from solo_plugins.losses.projections import Projections, as_projections
 
 
 class Directions(Protocol):
-    """A function of outputs that gives projections on unit directions, the same on all ranks."""
+    """A function of outputs that gives projections on unit directions, the same on all ranks.
+
+    One whose attribute ``can_be_recorded`` is true asks a GPU for no value and takes nothing but
+    shapes from the outputs: see :class:`~solo_plugins.RDMReg`.
+    """
 
     def __call__(
         self, features: Sequence[Tensor], *, generator: torch.Generator | None = None
@@ -187,6 +191,7 @@ class RandomDirections(_FreshDirections):
         torch.Size([5, 3])
     """
 
+    can_be_recorded: ClassVar[bool] = True
     draw = staticmethod(random_directions)
 
 
@@ -289,6 +294,8 @@ class HadamardDirections:
         >>> rows.shape, torch.allclose(rows.abs(), torch.tensor(3.0).rsqrt())
         (torch.Size([5, 3]), True)
     """
+
+    can_be_recorded: ClassVar[bool] = True
 
     num_projections: int
     # by device: what is the same at every call, and many small operations on a GPU

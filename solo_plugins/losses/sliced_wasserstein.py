@@ -9,7 +9,7 @@ __all__ = [
     "sliced_wasserstein",
 ]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from solo_plugins import distributed
 from solo_plugins.inputs import check_real
 from solo_plugins.losses.projections import Projections, as_projections
+from solo_plugins.losses.recorded import Recorder
 from solo_plugins.losses.sorted_difference import sorted_difference
 
 # Elements of a buffer of projections x batch. Each operation on one is a barrier for the threads of
@@ -80,35 +81,44 @@ def sliced_wasserstein(
     _check_num_samples(views)
     _check_target(views, target)
     target = target if target.ndim == 3 else target.unsqueeze(0)
-    return distance_to(target.detach, views, projections, chunk_size=chunk_size)
+    return distance_to(lambda _: (projections, target.detach), views, chunk_size=chunk_size)
 
 
 def distance_to(
-    target: Callable[[], Tensor],
+    draw: Callable[[torch.Generator | None], tuple[Tensor | Projections, Callable[[], Tensor]]],
     views: Sequence[Tensor],
-    projections: Tensor | Projections,
     *,
     chunk_size: int | None = None,
+    generator: torch.Generator | None = None,
+    recorder: Recorder | None = None,
+    key: Hashable = None,
 ) -> Tensor:
     """Compute :func:`sliced_wasserstein` to samples that are drawn when they are needed.
 
     Args:
-        target: gives samples (V or 1, N, D), of all processes. Nobody else holds them, so that
-            their memory is free again as soon as they are in the form that is projected.
+        draw: gives K projections, and a function that gives samples (V or 1, N, D), of all
+            processes. Nobody else holds those, so that their memory is free again as soon as they
+            are in the form that is projected.
         views: outputs (N, D) of each view.
-        projections: as for :func:`sliced_wasserstein`.
         chunk_size: as for :func:`sliced_wasserstein`.
+        generator: where draws come from; what `draw` is called with.
+        recorder: what records the operations of a GPU; nothing does by default.
+        key: what `draw` depends on beside the shape of `views`, for `recorder`.
 
     Returns:
         A scalar.
     """
     _check_num_samples(views)
-    projections = _checked_projections(views, projections)
     check_chunk_size(chunk_size)
     if chunk_size is None:
         num_samples = len(views[0]) * distributed.world_size()
         chunk_size = default_chunk_size(num_samples, views[0].device)
-    return sorted_difference(views, target, projections, chunk_size)
+
+    def checked(generator: torch.Generator | None) -> tuple[Projections, Callable[[], Tensor]]:
+        projections, target = draw(generator)
+        return _checked_projections(views, projections), target
+
+    return sorted_difference(views, checked, chunk_size, generator, recorder, key)
 
 
 def default_chunk_size(num_samples: int, device: torch.device) -> int:

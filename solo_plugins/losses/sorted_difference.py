@@ -3,9 +3,10 @@
 
 __all__ = ["joins_views", "sorted_difference"]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -16,66 +17,114 @@ from solo_plugins import distributed
 from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.ordering import match_by_rank, sort_in_place
 from solo_plugins.losses.projections import Piece, Projections
+from solo_plugins.losses.recorded import Recorder
 from solo_plugins.losses.workers import divided_threads, in_parallel, number_of_jobs, share_of
+
+# Projections, the same on all processes, and a function that gives samples (V or 1, N, D) of all
+# processes for the views or for all.
+_Draw: TypeAlias = Callable[[torch.Generator | None], tuple[Projections, Callable[[], Tensor]]]
 
 
 def sorted_difference(
     views: Sequence[Tensor],
-    target: Callable[[], Tensor],
-    projections: Projections,
+    draw: _Draw,
     chunk_size: int,
+    generator: torch.Generator | None = None,
+    recorder: Recorder | None = None,
+    key: Hashable = None,
 ) -> Tensor:
     """Compute the mean squared difference of sorted projections.
 
     Args:
         views: outputs (N, D) of this process for each of V views.
-        target: gives samples (V or 1, N, D), N of all processes. A function, so that nobody holds
-            them longer than they are needed.
-        projections: K directions, the same on all processes.
+        draw: gives projections and target samples.
         chunk_size: projections at a time.
+        generator: where draws come from, for `draw`.
+        recorder: what records the operations of a GPU; nothing does by default.
+        key: what the operations depend on beside the shape of `views`, for `recorder`.
 
     Returns:
         The mean over V, K and N, a scalar, the same on all processes.
     """
-    return _SortedDifference.apply(target, projections, chunk_size, *views)
+    work = _Work(draw, chunk_size, len(views), generator, recorder, key)
+    return _SortedDifference.apply(work, *views)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A process's share of the value and of its gradient, without other processes."""
+
+    draw: _Draw
+    chunk_size: int
+    num_views: int
+    generator: torch.Generator | None
+    recorder: Recorder | None
+    key: Hashable
+
+    def __call__(
+        self, samples: list[Sequence[Tensor] | Tensor], with_gradient: bool
+    ) -> Sequence[Tensor]:
+        """Give the sum that this process has of the value, and its gradient of each view or of all.
+
+        Args:
+            samples: outputs (N, D) of all processes for each view, alone in a list, which will be
+                empty: they are memory.
+            with_gradient: whether a gradient is wanted.
+        """
+        compute = partial(self._compute, with_gradient=with_gradient)
+        whole = samples[0]
+        if self.recorder is None or not isinstance(whole, Tensor):
+            return compute(samples, self.generator)
+        place = (distributed.rank(), distributed.world_size(), with_gradient)
+        key = (self.key, self.chunk_size, *place)
+        return self.recorder(
+            lambda whole, generator: compute([whole], generator), whole, self.generator, key
+        )
+
+    def _compute(
+        self,
+        samples: list[Sequence[Tensor] | Tensor],
+        generator: torch.Generator | None,
+        *,
+        with_gradient: bool,
+    ) -> list[Tensor]:
+        device, num_views, chunk_size = samples[0][0].device, self.num_views, self.chunk_size
+        num_samples = len(samples[0][0])
+        projections, target = self.draw(generator)
+        own = share_of(range(projections.num), distributed.rank(), distributed.world_size())
+        jobs = number_of_jobs(len(own) * num_views * num_samples, device)
+        with divided_threads(jobs), torch.autocast(device.type, enabled=False):
+            joined = joins_views(device) and projections.num_views == 1
+            dtypes = (view.dtype for view in samples[0])
+            dtype = reduce(torch.promote_types, dtypes, torch.float32)
+            # What is drawn takes most memory while it is drawn: nothing else is there yet.
+            y = _entered(target(), projections, dtype, joined)
+            z = _entered(samples.pop(), projections, dtype, joined)
+            if joined:  # buffers hold all views
+                chunk_size = max(1, chunk_size // num_views)
+            walk = _Walk(z, y, projections, num_samples, chunk_size, with_gradient)
+            value, gradients = walk.over(own, jobs)
+            del z, y, walk
+            # The processes' numbers of projections differ by one at most: weigh each by its own.
+            count = projections.num * num_views * num_samples
+            value /= count
+            left = []
+            while gradients:  # one at a time, which takes less memory
+                left.append(projections.leave(gradients.pop(0).mul_(2 / count).unsqueeze(0))[0])
+        return [value, *left]
 
 
 class _SortedDifference(torch.autograd.Function):
     """Value and closed-form gradient in one walk over the projections."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        target: Callable[[], Tensor],
-        projections: Projections,
-        chunk_size: int,
-        *views: Tensor,
-    ) -> Tensor:
+    def forward(ctx: Any, work: _Work, *views: Tensor) -> Tensor:
         rank, world_size = distributed.rank(), distributed.world_size()
-        device, num_views = views[0].device, len(views)
-        num_samples = len(views[0]) * world_size
-        own = share_of(range(projections.num), rank, world_size)
-        jobs = number_of_jobs(len(own) * num_views * num_samples, device)
-        with divided_threads(jobs), torch.autocast(device.type, enabled=False):
-            joined = joins_views(device) and projections.num_views == 1
-            dtype = reduce(torch.promote_types, (view.dtype for view in views), torch.float32)
-            # What is drawn takes most memory while it is drawn: nothing else is there yet.
-            y = _entered(target(), projections, dtype, joined)
-            z = _entered(_of_all_processes(views, joined), projections, dtype, joined)
-            if joined:  # buffers hold all views
-                chunk_size = max(1, chunk_size // num_views)
-            walk = _Walk(z, y, projections, num_samples, chunk_size, any(ctx.needs_input_grad))
-            value, gradients = walk.over(own, jobs)
-            del z, y, walk
-            # The processes' numbers of projections differ by one at most: weigh each by its own.
-            count = projections.num * num_views * num_samples
-            value /= count
-            if world_size > 1:
-                dist.all_reduce(value)
-            left = []
-            while gradients:  # one at a time, which takes less memory
-                left.append(projections.leave(gradients.pop(0).mul_(2 / count).unsqueeze(0))[0])
-            ctx.save_for_backward(*left)
+        samples = _of_all_processes(views, joins_views(views[0].device))
+        value, *left = work([samples], any(ctx.needs_input_grad))
+        if world_size > 1:
+            dist.all_reduce(value)
+        ctx.save_for_backward(*left)
         ctx.place = (rank, world_size, [view.dtype for view in views])
         return value
 
@@ -95,7 +144,7 @@ class _SortedDifference(torch.autograd.Function):
             gradients = list(total[:, rank * own : (rank + 1) * own])
         scale = grad_outputs[0]
         scaled = [(part * scale).to(dtype) for part, dtype in zip(gradients, dtypes, strict=True)]
-        return (None, None, None, *scaled)
+        return (None, *scaled)
 
 
 def joins_views(device: torch.device) -> bool:

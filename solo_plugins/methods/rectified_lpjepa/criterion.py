@@ -44,6 +44,7 @@ class Criterion(nn.Module):
             target,
             DIRECTIONS[settings.projection_vectors_type](settings.num_projections),
             share_target=settings.share_target,
+            cuda_graph=settings.cuda_graph,
         )
 
     def forward(

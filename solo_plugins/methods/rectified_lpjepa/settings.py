@@ -84,6 +84,8 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
         standardize_outputs: give each sample's outputs mean 0 and variance 1 before the last ReLU.
         row_floor: the smallest number of active outputs of a sample, as a part, from 0 to 1, of
             the target number.
+        cuda_graph: record the regulariser's operations on an NVIDIA GPU and start them all at once,
+            with the same results; with ``random`` and ``hadamard`` only.
         add_projector_classifier: train an online linear classifier on the outputs too.
         logging_interval: steps between two logs of the sparsity metrics.
 
@@ -108,6 +110,7 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
     threshold_rate: Fraction = 0.0
     standardize_outputs: Flag = False
     row_floor: Fraction = 0.0
+    cuda_graph: Flag = True
 
     @model_validator(mode="after")
     def _settle(self) -> Self:
