@@ -10,8 +10,11 @@ __all__ = [
     "seed_all",
 ]
 
+import multiprocessing
+import os
 import random
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -160,14 +163,25 @@ class _Seeded(_OfDraws):
 def ignore_signals(worker: int = 0) -> None:
     """Leave what a terminal or a cluster sends to all processes to the one that trains.
 
-    A loading process that answers, too, would end before the step that is waited for. SIGTERM stays
-    torch's, which ends loading processes by it.
+    A loading process that answers, too, would end before the step that is waited for. SIGTERM of
+    the process that trains ends it, as torch and Python want it to; that of others, SLURM's among
+    them, does not where the sender can be known (Linux).
 
     Args:
         worker: the loading process's number.
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told_to, daemon=True).start()
+
+
+def _end_when_told_to() -> None:
+    trains = multiprocessing.parent_process()
+    while trains is not None and signal.sigwaitinfo({signal.SIGTERM}).si_pid != trains.pid:
+        pass
+    os._exit(0)
 
 
 def seed_all(*numbers: int) -> None:

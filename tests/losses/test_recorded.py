@@ -171,6 +171,10 @@ def test_another_target_is_recorded_anew(
 
 
 def test_a_cpu_records_nothing() -> None:
+    recorder = Recorder()
+    for _ in range(3):
+        _call(recorder, "a", 3)
+    assert not recorder._recordings
     rdm_reg = RDMReg(_TARGET, DIRECTIONS["random"](16))
     _steps(rdm_reg, 3)
     assert not rdm_reg._recorder._recordings

@@ -3,9 +3,11 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -180,7 +182,7 @@ class _Slow(torch.utils.data.Dataset):
         return os.getpid()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
 def test_loading_processes_leave_signals_to_the_one_that_trains(number: int) -> None:
     started_with = signal.signal(number, signal.SIG_DFL)
     with Signals() as signals:
@@ -188,11 +190,22 @@ def test_loading_processes_leave_signals_to_the_one_that_trains(number: int) -> 
         batches = iter(EpochSeededLoader(_Slow(), 4, num_workers=2))
         processes = {*next(batches).tolist(), *next(batches).tolist()}
         for _ in range(2):  # a terminal sends Ctrl-C to all processes
-            for process in processes:
-                os.kill(process, number)
+            # not from here: SIGTERM of the process that trains ends them
+            subprocess.run(["kill", f"-{number:d}", *map(str, processes)], check=True)
             time.sleep(0.1)
         assert {*torch.cat(list(batches)).tolist()} == processes
     signal.signal(number, started_with)
+
+
+def test_a_loading_process_ends_when_the_one_that_trains_says_so() -> None:
+    batches = iter(EpochSeededLoader(_Slow(), 4, num_workers=2))
+    next(batches)
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(timeout=20)
+    assert [worker.exitcode for worker in workers] == [0, 0]
 
 
 def test_an_error_leaves_how_far_the_run_has_come(
