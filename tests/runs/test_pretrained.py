@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""What a path to a pretrained run may mean, and what is said when it means none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.pretrained import find_pretrained
+
+
+@pytest.mark.parametrize("path", [None, "None"])
+def test_a_path_that_was_not_given_is_asked_for(path: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^Expected `saved` to be a checkpoint or a run's"
+    ):
+        find_pretrained(path, key="saved")
+
+
+_MANY = [f"{number:02}" for number in range(22)]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "nothing."),
+        (["a"], "a."),
+        (["c", "a", "b"], "a, b, c."),
+        (_MANY[:20], ", 18, 19."),
+        (_MANY[:21], ", 18, 19, 1 more."),
+        (_MANY[:22], ", 18, 19, 2 more."),
+    ],
+)
+def test_a_folder_without_a_checkpoint_is_listed(
+    names: list[str], said: str, tmp_path: Path
+) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigurationError, match="with a checkpoint but") as refused:
+        find_pretrained(tmp_path)
+    assert str(refused.value).endswith(said if len(names) > 3 else f"holds {said}")
+
+
+def test_the_newest_run_below_is_guessed_and_nothing_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "method" / "run").mkdir(parents=True)
+    with pytest.raises(ConfigurationError) as refused:
+        find_pretrained(tmp_path)
+    assert str(refused.value).endswith("holds method (no file).")
+    checkpoint = tmp_path / "method" / "run" / "last.ckpt"
+    checkpoint.touch()
+    with pytest.raises(ConfigurationError) as refused:
+        find_pretrained(tmp_path)
+    assert str(refused.value).endswith(f" Did you mean {str(checkpoint.parent)!r}?")
+
+
+def test_a_checkpoint_alone_has_no_configuration(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "weights.ckpt"
+    checkpoint.touch()
+    found = find_pretrained(checkpoint)
+    assert (found.checkpoint, found.cfg, found.source) == (checkpoint, None, None)
+    assert found.folder.path == tmp_path
