@@ -78,12 +78,18 @@ def as_rgb(image: Image.Image) -> Image.Image:
         An RGB image of 8 bits.
 
     Raises:
+        TypeError: if it is no image of PIL's.
         ValueError: if it has values of more than 16 bits.
 
     Example:
         >>> as_rgb(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
         (255, 255, 255)
     """
+    if not isinstance(image, Image.Image):
+        raise TypeError(
+            f"Expected an image that PIL has opened but got {type(image).__name__}: "
+            "`Image.open(path)` opens a file, `Image.fromarray(array)` takes uint8 (H, W, 3)."
+        )
     return _upright(_rgb(image), image)
 
 

@@ -21,7 +21,7 @@ from solo_plugins.data import PretrainDataModule
 from solo_plugins.data.encoded import EncodedFiles
 from solo_plugins.data.files import ImageFiles, PreloadedFiles
 from solo_plugins.data.headers import looks_whole
-from solo_plugins.data.images import image_size, read_image
+from solo_plugins.data.images import as_rgb, image_size, read_image
 from solo_plugins.errors import UnreadableImageError
 
 Make = Callable[..., DictConfig]
@@ -85,6 +85,14 @@ def test_every_mode_ends_as_rgb(suffix: str, save: Callable, tmp_path: Path) -> 
     got = read_image(path)
     assert got.mode == "RGB"
     assert np.array_equal(np.asarray(got), wanted)
+
+
+@pytest.mark.parametrize("given", ["cat.png", Path("cat.png"), PIXELS, None], ids=type)
+def test_what_is_no_image_of_pils_is_refused_with_how_to_make_one(given: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"^Expected an image that PIL has opened but got .*open\(pa"
+    ):
+        as_rgb(given)
 
 
 def _dalis(path: Path) -> np.ndarray:
