@@ -53,8 +53,7 @@ class Recorder:
         if not _can_be_recorded(samples):
             return function(samples, generator)
         # What kernels torch chooses depends on these, too.
-        precision = (torch.backends.cuda.matmul.allow_tf32, torch.get_float32_matmul_precision())
-        modes = (torch.are_deterministic_algorithms_enabled(), *precision)
+        modes = (torch.are_deterministic_algorithms_enabled(), _precision_of_products())
         key = (key, samples.shape, samples.dtype, samples.device, modes)
         if key not in self._recordings:  # the first time loads libraries, which cannot be recorded
             if len(self._recordings) == _KEPT:
@@ -93,6 +92,13 @@ class _Recording:
         self._graph.replay()
         generator.set_state(self._generator.get_state())
         return [result.clone() for result in self._results]
+
+
+def _precision_of_products() -> Any:
+    """Ask how exact products of float32 are, by the newer name: the older one refuses beside it."""
+    products = torch.backends.cuda.matmul
+    newer = hasattr(products, "fp32_precision")  # from torch 2.9 on
+    return products.fp32_precision if newer else products.allow_tf32
 
 
 def _can_be_recorded(samples: Tensor) -> bool:

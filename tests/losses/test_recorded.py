@@ -8,6 +8,7 @@ of benchmarks/accelerator.py, which compares more of them.
 import copy
 import pickle
 from collections.abc import Callable, Hashable, Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -84,14 +85,32 @@ def test_a_target_that_moves_every_step_is_never_recorded(recordings: list[_Repl
     assert len(recorder._recordings) == recorded._KEPT
 
 
-def test_torchs_modes_are_part_of_the_key(recordings: list[_Replays]) -> None:
-    recorder, before = Recorder(), torch.get_float32_matmul_precision()
+_EITHER_NAME = {
+    "newer": ("fp32_precision", ["ieee", "tf32"]),
+    "older": ("allow_tf32", [True, False]),
+}
+
+
+@pytest.mark.parametrize(("name", "values"), _EITHER_NAME.values(), ids=_EITHER_NAME)
+def test_the_precision_of_products_is_part_of_the_key(
+    name: str, values: list, recordings: list[_Replays], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    for value in 2 * values:
+        # From torch 2.9 on, asking by the older name is an error once the newer one was set.
+        monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(**{name: value}))
+        _call(recorder, "a", 3)
+    assert len(recordings) == 2
+
+
+def test_determinism_is_part_of_the_key(recordings: list[_Replays]) -> None:
+    recorder = Recorder()
     try:
-        for precision in 2 * ["highest", "high"]:
-            torch.set_float32_matmul_precision(precision)
+        for on in 2 * [True, False]:
+            torch.use_deterministic_algorithms(on)
             _call(recorder, "a", 3)
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.use_deterministic_algorithms(False)
     assert len(recordings) == 2
 
 
