@@ -80,9 +80,14 @@ class _Recording:
         self._generator = torch.Generator(samples.device)
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(self._generator)
-        # Other threads load data meanwhile, which may ask for memory.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._results = function(self._samples, self._generator)
+        with torch.cuda.device(samples.device):  # which need not be torch's present one
+            capture = torch.cuda.graph(
+                self._graph,
+                stream=torch.cuda.Stream(),
+                capture_error_mode="thread_local",  # other threads load data meanwhile
+            )
+            with capture:
+                self._results = function(self._samples, self._generator)
 
     def replay(self, samples: Tensor, generator: torch.Generator | None) -> list[Tensor]:
         if generator is None:
