@@ -7,7 +7,7 @@ names, and what they share stands beside them.
 """
 
 __all__ = [
-    "DALI_FIXED", "DISTANCES", "FORMATS", "METHODS", "SCHEDULES", "BaseMethod",
+    "DALI_FIXED", "DISTANCES", "FORMATS", "LOSSES", "METHODS", "SCHEDULES", "BaseMethod",
     "FullTransformPipeline",
     "LinearModel", "NCropAugmentation", "WeightedKNNClassifier", "accuracy_at_k", "adapt_methods",
     "backbone_constructor", "build_transform_pipeline", "build_transform_pipeline_dali",
@@ -33,6 +33,7 @@ if import_solo() == "main":
     from solo_plugins.framework.main.linear import LinearModel
     from solo_plugins.framework.main.losses import simclr_loss, vicreg_loss
     from solo_plugins.framework.main.methods import (
+        LOSSES,
         SCHEDULES,
         BaseMethod,
         adapt_methods,
@@ -52,6 +53,7 @@ else:
     from solo_plugins.framework.pypi.linear import LinearModel
     from solo_plugins.framework.pypi.losses import simclr_loss, vicreg_loss
     from solo_plugins.framework.pypi.methods import (
+        LOSSES,
         SCHEDULES,
         BaseMethod,
         adapt_methods,

@@ -35,20 +35,29 @@ class StopOnNonFinite(Callback):
         folder: the run's folder, for the message.
         interval: steps between two checks on an accelerator.
         skip: terms that are not checked.
+        first_epoch: the first epoch, from 0, whose steps are checked.
     """
 
     def __init__(
-        self, folder: RunFolder, interval: int = 50, *, skip: tuple[str, ...] = ()
+        self,
+        folder: RunFolder,
+        interval: int = 50,
+        *,
+        skip: tuple[str, ...] = (),
+        first_epoch: int = 0,
     ) -> None:
         self.folder = folder
         self.interval = interval
         self.skip = skip
+        self.first_epoch = first_epoch
         self._first_bad: dict[str, Tensor] = {}
 
     @override
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
+        if trainer.current_epoch < self.first_epoch:
+            return
         terms = outputs if isinstance(outputs, dict) else {"loss": outputs}
         for name, value in terms.items():
             if name in self.skip or not isinstance(value, Tensor) or value.ndim:

@@ -17,7 +17,7 @@ from solo_plugins.args.automatic import automatic
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import PretrainDataModule
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.framework import METHODS
+from solo_plugins.framework import LOSSES, METHODS
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.registry import register
 from solo_plugins.runs.description import Description, loss_name
@@ -88,7 +88,8 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     # Methods take lists and numbers out of the configuration they are given, and fill it in.
     with enough_memory(cfg):
         model: LightningModule = METHODS[cfg.method](cfg.copy())
-    description, own = Description(cfg.method, loss_name(cfg.method)), False
+    loss = LOSSES.get(cfg.method, loss_name(cfg.method))
+    description, own = Description(cfg.method, loss), False
     if isinstance(model, JointEmbedding):
         description, own = model.description, True
         if (line := model.target_summary()) is not None:

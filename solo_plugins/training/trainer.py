@@ -47,6 +47,8 @@ from solo_plugins.untrusted.text import printable
 # What a line for each epoch of a classifier, and of pretraining, tells.
 _LINEAR = Shown("train_loss", {"top 1": "val_acc1", "top 5": "val_acc5"})
 _ONLINE = {"kNN": "val_knn_acc1", "probe": "val_acc1"}
+# Epochs in which a loss is a mean of nothing, NaN: DeepCluster has no clusters in its first.
+_UNDEFINED_EPOCHS = {"deepclusterv2": 1}
 
 
 def fit(
@@ -103,7 +105,12 @@ def fit(
             *([NewSchedule(say)] if run.lengthens else []),
             record,
             SeedSteps(cfg.seed),
-            StopOnNonFinite(run.folder, cfg.get("log_every_n_steps") or 50, skip=not_checked),
+            StopOnNonFinite(
+                run.folder,
+                cfg.get("log_every_n_steps") or 50,
+                skip=not_checked,
+                first_epoch=_UNDEFINED_EPOCHS.get(cfg.get("method"), 0),
+            ),
             LearningRateMonitor(logging_interval="step"),
             *progress_callbacks(
                 _LINEAR if description is None else Shown(description.loss, _ONLINE),

@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
 
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.framework import METHODS, BaseMethod, release
+from solo_plugins.runs.folder import RunFolder
 from solo_plugins.training.pretrain import pretrain
 
 _WIDTHS = {"proj_hidden_dim": 16, "proj_output_dim": 8}
@@ -91,11 +93,33 @@ def test_dino_clips_the_gradient_of_each_weight(
     assert norms == pytest.approx([0.1] * len(weights), rel=1e-3)
 
 
-@pytest.mark.parametrize("method", ["vicreg", "byol", "simclr", "dino", "swav"])
-def test_method_trains_and_validates(method: str, make_cfg: Callable[..., DictConfig]) -> None:
-    cfg = _cfg(make_cfg, method, knn_eval__enabled=True, checkpoint__enabled=False, max_epochs=1)
-    metrics = pretrain(cfg).metrics
-    assert {"train_class_loss_epoch", "val_acc1", "val_loss", "val_knn_acc1"} <= set(metrics)
+# main's W-MSE solves by a function that torch will remove
+@pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated:UserWarning")
+@pytest.mark.parametrize("method", _IN_BOTH)
+def test_method_trains_and_validates_and_its_loss_is_found(
+    method: str, make_cfg: Callable[..., DictConfig]
+) -> None:
+    cfg = _cfg(make_cfg, method, knn_eval__enabled=True, max_epochs=1)
+    result = pretrain(cfg)
+    names = set(result.metrics)
+    assert {"train_class_loss_epoch", "val_acc1", "val_loss", "val_knn_acc1"} <= names
+    loss = RunFolder(result.folder).read_summary()["description"]["loss"]
+    assert {loss, f"{loss}_epoch"} & names
+
+
+@pytest.mark.skipif(release() == "main", reason="main's own whitening is left alone")
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+def test_wmse_whitens(eps: float, make_cfg: Callable[..., DictConfig], methods: dict) -> None:
+    settings = _SETTINGS["wmse"] | {"whitening_eps": eps}
+    cfg, _ = parse_cfg(_cfg(make_cfg, "wmse", method_kwargs=settings))
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)) @ torch.randn(8, 8)
+    whitened = methods["wmse"](cfg).whitening(x)
+    assert whitened.mean(dim=0).abs().max() < 1e-5
+    # by numpy in float64: W (shrunk covariance) W' is the identity
+    centred = (x - x.mean(dim=0)).double().numpy()
+    shrunk = (1 - eps) * np.cov(centred.T) + eps * np.eye(8)
+    wanted = np.linalg.solve(np.linalg.cholesky(shrunk), centred.T).T
+    assert whitened.double().numpy() == pytest.approx(wanted, abs=1e-3)
 
 
 @pytest.mark.usefixtures("lightning_quiet")

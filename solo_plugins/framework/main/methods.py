@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The methods of solo-learn's main branch as they are, with what today's stack needs."""
 
-__all__ = ["SCHEDULES", "BaseMethod", "adapt_methods", "backbone_constructor", "known_backbones"]
+__all__ = [
+    "LOSSES",
+    "SCHEDULES",
+    "BaseMethod",
+    "adapt_methods",
+    "backbone_constructor",
+    "known_backbones",
+]
 
 from solo.methods import base
 from solo.methods.base import BaseMethod
@@ -12,6 +19,8 @@ from solo_plugins.framework.neighbours import WeightedKNNClassifier
 
 # The values of ``scheduler.name`` that a method can be trained with; main knows others by name.
 SCHEDULES: tuple[str, ...] = ("warmup_cosine", "step", "none")
+# What methods call their loss in the logs, where main calls it otherwise.
+LOSSES: dict[str, str] = {}
 
 
 def adapt_methods() -> None:

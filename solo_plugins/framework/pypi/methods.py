@@ -9,7 +9,14 @@ method resolution order wraps the release from both sides::
     BYOL (bridged) -> Momentum -> FromConfig -> BYOL -> BaseMomentumMethod -> Encoder -> BaseMethod
 """
 
-__all__ = ["SCHEDULES", "BaseMethod", "adapt_methods", "backbone_constructor", "known_backbones"]
+__all__ = [
+    "LOSSES",
+    "SCHEDULES",
+    "BaseMethod",
+    "adapt_methods",
+    "backbone_constructor",
+    "known_backbones",
+]
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -27,6 +34,7 @@ from typing_extensions import override
 from solo_plugins.framework.backbones import BackboneFactory, timm_backbones, timm_factory
 from solo_plugins.framework.pypi.bridge.encoder import Encoder
 from solo_plugins.framework.pypi.bridge.hooks import (
+    CurrentWhitening,
     FromConfig,
     GradientClipping,
     Momentum,
@@ -37,13 +45,20 @@ from solo_plugins.framework.pypi.bridge.optimizer import SCHEDULERS
 
 # The values of ``scheduler.name`` that a method can be trained with.
 SCHEDULES: tuple[str, ...] = SCHEDULERS
+# What methods call their loss in the logs, where main calls it otherwise.
+LOSSES: dict[str, str] = {"ressl": "ressl_loss", "wmse": "train_neg_cos_sim"}
 # Backbones that main has, this release has not and timm has under the same name.
 _FROM_TIMM = (
     *(f"convnext_{size}" for size in ("tiny", "small", "base", "large")),
     *(f"poolformer_{size}" for size in ("s12", "s24", "s36", "m36", "m48")),
 )
 # What single methods need, by their names in solo-learn's table.
-_OWN: dict[str, type] = {"simclr": JoinedSimCLR, "swav": UnitPrototypes, "vicreg": JoinedVICReg}
+_OWN: dict[str, type] = {
+    "simclr": JoinedSimCLR,
+    "swav": UnitPrototypes,
+    "vicreg": JoinedVICReg,
+    "wmse": CurrentWhitening,
+}
 
 
 class BaseMethod(FromConfig, Encoder):

@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Mixins by which the release's methods run under Lightning 2 and behave as on main."""
 
-__all__ = ["FromConfig", "GradientClipping", "Momentum", "UnitPrototypes", "Validation"]
+__all__ = [
+    "CurrentWhitening",
+    "FromConfig",
+    "GradientClipping",
+    "Momentum",
+    "UnitPrototypes",
+    "Validation",
+]
 
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from omegaconf import DictConfig
@@ -108,3 +116,36 @@ class UnitPrototypes:
         length: nn.Parameter = self.prototypes.weight_g  # by torch's weight normalisation
         nn.init.ones_(length)
         length.requires_grad_(False)
+
+
+class CurrentWhitening:
+    """Gives W-MSE a whitening by functions that torch still has; the release's were removed.
+
+    Args:
+        cfg: main's configuration.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        self.whitening = _Whitening(self.whitening.eps)
+
+
+class _Whitening(nn.Module):
+    """Whitens by the inverse of the covariance's Cholesky factor, in float32.
+
+    Args:
+        eps: the share of the identity in the covariance, from 0 to 1.
+    """
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map samples (N, D) to samples whose covariance is the identity."""
+        with torch.autocast(x.device.type, enabled=False):
+            centred = x.float() - x.float().mean(dim=0)
+            covariance = centred.T @ centred / (len(x) - 1)
+            identity = torch.eye(len(covariance), device=x.device)
+            factor = torch.linalg.cholesky(covariance.lerp(identity, self.eps))
+            return torch.linalg.solve_triangular(factor, centred.T, upper=False).T
