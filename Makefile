@@ -47,11 +47,11 @@ retest: lint
 torture: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m torture tests
 
-# examples/rectified_lpjepa.ipynb from the .py beside it
+# examples/rectified_lpjepa.ipynb from the .py beside it, run: two minutes
 notebook: $(INSTALLED)
-	$(BIN)/jupytext --quiet --update --to ipynb examples/rectified_lpjepa.py
+	$(BIN)/python .ci/notebook
 
-# The site, in docs/_build/html; DOCS_EXECUTE=1 runs the notebook for its pictures.
+# The site, in docs/_build/html
 docs: $(INSTALLED)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "The site: docs/_build/html/index.html"

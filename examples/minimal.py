@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Rectified LpJEPA in a plain PyTorch loop: python examples/minimal.py --data ./datasets."""
+"""Rectified LpJEPA in a plain PyTorch loop.
+
+python examples/minimal.py --data ./datasets
+"""
 
 import argparse
 import time
@@ -41,8 +44,12 @@ def two_views(image: object) -> tuple[torch.Tensor, torch.Tensor]:
 def main(argv: list[str] | None = None) -> float:
     """Train, and return the last epoch's mean loss."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="./datasets", help="CIFAR-100 is downloaded to here")
-    parser.add_argument("--synthetic", action="store_true", help="random images, no download")
+    parser.add_argument(
+        "--data", default="./datasets", help="CIFAR-100 is downloaded to here"
+    )
+    parser.add_argument(
+        "--synthetic", action="store_true", help="random images, no download"
+    )
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--max-batches", type=int, help="end each epoch early")
@@ -55,9 +62,15 @@ def main(argv: list[str] | None = None) -> float:
     if args.synthetic:
         dataset = datasets.FakeData(512, (3, 32, 32), 100, transform=two_views)
     else:
-        dataset = datasets.CIFAR100(args.data, download=True, transform=two_views)
+        dataset = datasets.CIFAR100(
+            args.data, download=True, transform=two_views
+        )
     loader = DataLoader(
-        dataset, args.batch_size, shuffle=True, drop_last=True, num_workers=args.workers
+        dataset,
+        args.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=args.workers,
     )
     backbone = timm.create_model("resnet18", num_classes=0).to(device)
     projector = RectifiedMLP(512, 512, 512).to(device)
@@ -65,7 +78,9 @@ def main(argv: list[str] | None = None) -> float:
     target = RectifiedGeneralizedGaussian(0.0, sigma_gn(1.0), 1.0)
     rdm_reg = RDMReg(target, RandomDirections(256))
     model = nn.Sequential(backbone, projector)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-3, weight_decay=1e-4
+    )
     scaler = torch.amp.GradScaler(device, enabled=amp)
     for epoch in range(1, args.epochs + 1):
         start, losses, zeros = time.perf_counter(), [], []
@@ -75,7 +90,10 @@ def main(argv: list[str] | None = None) -> float:
                 break
             with torch.autocast(device, enabled=amp):
                 z1, z2 = model(torch.cat([first, second]).to(device)).chunk(2)
-                loss = 25 * mse_loss(z1, z2) + 125 * (rdm_reg(z1) + rdm_reg(z2)) / 2
+                loss = (
+                    25 * mse_loss(z1, z2)
+                    + 125 * (rdm_reg(z1) + rdm_reg(z2)) / 2
+                )
             optimizer.zero_grad()
             scaler.scale(loss).backward()
             scaler.step(optimizer)
@@ -83,9 +101,15 @@ def main(argv: list[str] | None = None) -> float:
             losses.append(loss.item())
             zeros.append(1 - l0_sparsity(z1).item())
             bar.set_postfix(loss=f"{losses[-1]:.2f}", zeros=f"{zeros[-1]:.2f}")
-        mean_loss, mean_zeros = sum(losses) / len(losses), sum(zeros) / len(zeros)
+        mean_loss, mean_zeros = (
+            sum(losses) / len(losses),
+            sum(zeros) / len(zeros),
+        )
         seconds = time.perf_counter() - start
-        print(f"epoch {epoch}: loss {mean_loss:.3f}, zeros {mean_zeros:.3f}, {seconds:.0f} s")
+        print(
+            f"epoch {epoch}: loss {mean_loss:.3f}, zeros {mean_zeros:.3f}, "
+            f"{seconds:.0f} s"
+        )
     return mean_loss
 
 
