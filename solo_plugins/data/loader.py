@@ -172,14 +172,14 @@ def ignore_signals(worker: int = 0) -> None:
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_when_told_to, daemon=True).start()
-
-
-def _end_when_told_to() -> None:
     trains = multiprocessing.parent_process()
-    while trains is not None and signal.sigwaitinfo({signal.SIGTERM}).si_pid != trains.pid:
+    if trains is not None and hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told_by, args=(trains.pid,), daemon=True).start()
+
+
+def _end_when_told_by(process: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != process:
         pass
     os._exit(0)
 

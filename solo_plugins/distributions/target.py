@@ -19,8 +19,8 @@ class Quantiles(Protocol):
 class Target(Quantiles, Protocol):
     """The distribution that each output is matched to, of an empty batch shape.
 
-    One whose attribute ``can_be_recorded`` is true asks a GPU for no value when it draws: see
-    :class:`~solo_plugins.RDMReg`.
+    One whose class says in its own body that it ``can_be_recorded`` asks a GPU for no value when it
+    draws: see :class:`~solo_plugins.RDMReg`.
     """
 
     @property

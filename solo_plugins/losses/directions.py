@@ -31,8 +31,8 @@ from solo_plugins.losses.projections import Projections, as_projections
 class Directions(Protocol):
     """A function of outputs that gives projections on unit directions, the same on all ranks.
 
-    One whose attribute ``can_be_recorded`` is true asks a GPU for no value and takes nothing but
-    shapes from the outputs: see :class:`~solo_plugins.RDMReg`.
+    One whose class says ``can_be_recorded = True``, in its own body, asks a GPU for no value and
+    takes nothing but shapes from the outputs: see :class:`~solo_plugins.RDMReg`.
     """
 
     def __call__(

@@ -122,8 +122,7 @@ class RDMReg(nn.Module):
 
     @property
     def _can_be_recorded(self) -> bool:
-        parts = (self.target, self.directions)
-        return self.cuda_graph and all(getattr(part, "can_be_recorded", False) for part in parts)
+        return self.cuda_graph and all(map(_says_so, (self.target, self.directions)))
 
     def _draw(
         self,
@@ -145,3 +144,8 @@ class RDMReg(nn.Module):
         shape = (dim, num_views * num_samples)
         drawn = self.target.sample(shape, generator=generator, device=device)
         return drawn.T.unflatten(0, (num_views, num_samples))
+
+
+def _says_so(part: object) -> bool:
+    """Whether it can be recorded: a class says so itself, as its own draws may ask for values."""
+    return "can_be_recorded" in vars(type(part)) and bool(getattr(part, "can_be_recorded", False))

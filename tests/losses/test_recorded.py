@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from solo_plugins import RDMReg, RectifiedGeneralizedGaussian
-from solo_plugins.losses import DIRECTIONS, recorded
+from solo_plugins.losses import DIRECTIONS, Directions, recorded
 from solo_plugins.losses.recorded import Recorder
 
 _gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -174,6 +174,31 @@ def test_what_asks_for_values_is_not_recorded(
 ) -> None:
     rdm_reg = _joined(monkeypatch, directions)
     rdm_reg.target = target
+    _steps(rdm_reg, 3)
+    assert not recordings
+
+
+class _OfValues(type(DIRECTIONS["random"](16))):  # type: ignore[misc]
+    """A subclass, whose draws are its own matter."""
+
+
+class _Moved(RectifiedGeneralizedGaussian):
+    """A subclass, likewise."""
+
+
+@pytest.mark.parametrize(
+    ("directions", "target"),
+    [(_OfValues(16), _TARGET), (DIRECTIONS["random"](16), _Moved(0.0, 0.7, 1.0))],
+    ids=["directions", "target"],
+)
+def test_a_subclass_says_itself_whether_it_can_be_recorded(
+    directions: Directions,
+    target: RectifiedGeneralizedGaussian,
+    recordings: list[_Replays],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rdm_reg = _joined(monkeypatch)
+    rdm_reg.directions, rdm_reg.target = directions, target
     _steps(rdm_reg, 3)
     assert not recordings
 
