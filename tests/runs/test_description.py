@@ -82,6 +82,28 @@ def test_an_old_run_without_settings_has_the_papers(scipys_law: Callable) -> Non
     assert described[:2] == ("p=1, μ=0", "train_rectified_lp_jepa_loss")
 
 
+@pytest.mark.parametrize("rule", ["sigma_GN", "sigma_RGN"])
+@pytest.mark.parametrize("unit_rms", [True, False])
+def test_an_old_run_that_named_a_fraction_has_it(
+    rule: str, unit_rms: bool, scipys_law: Callable
+) -> None:
+    # as typed: the location was not in the configuration
+    kwargs = {"target_active_fraction": 0.1, "mode_of_sigma": rule, "unit_rms_target": unit_rms}
+    cfg = OmegaConf.create({"method": "rectified_lpjepa", "method_kwargs": kwargs})
+    target = Description.from_summary({}, cfg).target
+    assert target is not None
+    law = scipys_law(target.p, target.loc, target.scale)
+    assert law.sf(0) == pytest.approx(0.1, rel=1e-5)
+    second = law.expect(lambda x: x * x, lb=0)
+    variance = second - law.expect(lambda x: x, lb=0) ** 2
+    if unit_rms:
+        assert second == pytest.approx(1, rel=1e-5)
+    elif rule == "sigma_RGN":
+        assert variance == pytest.approx(1, rel=1e-5)
+    else:
+        assert law.var() == pytest.approx(1, rel=1e-5)
+
+
 def test_an_old_dense_run_is_all_active_and_called_so() -> None:
     kwargs = {"target_distribution": "lp_distribution", "lp_norm_parameter": 2}
     cfg = OmegaConf.create({"method": "rectified_lpjepa", "method_kwargs": kwargs})

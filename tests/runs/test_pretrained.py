@@ -13,7 +13,7 @@ from solo_plugins.runs.pretrained import find_pretrained
 @pytest.mark.parametrize("path", [None, "None"])
 def test_a_path_that_was_not_given_is_asked_for(path: Any) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"^Expected `saved` to be a checkpoint or a run's"
+        ConfigurationError, match=r"^Expected `saved` to be a checkpoint or a run's folder\.$"
     ):
         find_pretrained(path, key="saved")
 
