@@ -3,6 +3,7 @@
 
 __all__ = ["Bar", "EpochLine", "Shown", "duration", "progress_callbacks", "tell"]
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +74,7 @@ class EpochLine(Callback):
         self.shown, self.say, self.clock = shown, say, clock
         self._started: float | None = None
         self._seconds: list[float] = []  # of whole epochs
+        self._batches = 0  # of this epoch, as far as they were trained on here
         self._whole = self._validated = False
 
     @override
@@ -81,7 +83,11 @@ class EpochLine(Callback):
 
     @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started, self._whole, self._validated = self.clock(), True, False
+        self._started, self._whole, self._validated, self._batches = self.clock(), True, False, 0
+
+    @override
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._batches += 1
 
     @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -104,8 +110,12 @@ class EpochLine(Callback):
             duration(taken),
         ]
         remaining = (trainer.max_epochs or 0) - trainer.current_epoch - 1
-        if remaining > 0 and self._seconds:
-            mean = sum(self._seconds) / len(self._seconds)
+        seconds = self._seconds
+        if not seconds and self._batches and math.isfinite(trainer.num_training_batches):
+            # before there was a whole one, an epoch's time is guessed from the part of one
+            seconds = [taken * trainer.num_training_batches / self._batches]
+        if remaining > 0 and seconds:
+            mean = sum(seconds) / len(seconds)
             parts.append(f"{duration(remaining * mean)} left")
         tell(trainer, self.say, "  ".join(parts))
 

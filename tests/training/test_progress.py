@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What a run shows: a line for every epoch, and the loss and active outputs in a bar."""
 
+import math
 import re
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +41,7 @@ def _lines(
     for epoch in range(epochs):
         trainer = SimpleNamespace(
             callback_metrics=values, current_epoch=epoch, max_epochs=most, is_global_zero=True,
-            progress_bar_callback=None, sanity_checking=False,
+            progress_bar_callback=None, sanity_checking=False, num_training_batches=4,
         )  # fmt: skip
         line.on_train_epoch_start(trainer, None)
         if validates:
@@ -57,6 +59,27 @@ def test_a_line_tells_what_an_epoch_came_to() -> None:
 def test_values_of_an_earlier_validation_are_not_this_epochs() -> None:
     (line,) = _lines(1, METRICS, validates=False, most=1)
     assert line == "epoch 1/1  loss 7.412  active 25.0 % (12.2)  11 s"
+
+
+@pytest.mark.parametrize(
+    ("batches", "of", "left"), [(2, 8, "  3 min left"), (0, 8, None), (2, math.inf, None)]
+)
+def test_a_run_that_goes_on_within_an_epoch_guesses_what_is_left(
+    batches: int, of: float, left: str | None
+) -> None:
+    said: list[str] = []
+    times = iter([0, 11])
+    line = EpochLine(SHOWN, said.append, clock=lambda: next(times))
+    trainer: Any = SimpleNamespace(
+        callback_metrics={}, current_epoch=10, max_epochs=15, is_global_zero=True,
+        progress_bar_callback=None, sanity_checking=False, num_training_batches=of,
+    )  # fmt: skip
+    line.on_train_start(trainer, None)
+    for _ in range(batches):
+        line.on_train_batch_end(trainer, None, None, None, 0)
+    line.on_train_epoch_end(trainer, None)
+    # a quarter of an epoch took 11 s, and four epochs are left
+    assert said == [f"epoch 11/15  11 s{left or ''}"]
 
 
 def test_an_unknown_end_and_missing_metrics_are_left_out() -> None:
