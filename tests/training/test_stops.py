@@ -198,9 +198,10 @@ def test_loading_processes_leave_signals_to_the_one_that_trains(number: int) -> 
 
 
 def test_a_loading_process_ends_when_the_one_that_trains_says_so() -> None:
+    others = multiprocessing.active_children()
     batches = iter(EpochSeededLoader(_Slow(), 4, num_workers=2))
     next(batches)
-    workers = multiprocessing.active_children()
+    workers = [child for child in multiprocessing.active_children() if child not in others]
     for worker in workers:
         worker.terminate()
     for worker in workers:
