@@ -15,7 +15,7 @@
 # # Rectified LpJEPA, step by step
 #
 # [Rectified LpJEPA](https://arxiv.org/abs/2602.01456) learns image representations without labels that are **sparse**
-# (most numbers are exactly zero) and never negative. A network sees two changed views of each image. It learns to give both
+# (many of their numbers are exactly zero) and never negative. A network sees two changed views of each image. It learns to give both
 # the same outputs (a *joint-embedding predictive architecture*, JEPA), while all outputs together must follow a chosen distribution,
 # the *target*. The target has zeros, so the outputs get zeros too.
 #
@@ -28,7 +28,7 @@
 # %% [markdown]
 # ## 1. Imports and settings
 #
-# Change a setting, run this cell again, and then all cells from section 6 on.
+# Change a setting, run this cell again, and then all cells from section 5 on.
 
 # %%
 import copy
@@ -44,6 +44,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -151,8 +153,8 @@ def sample_prior(shape: tuple[int, ...], p: float, mu: float) -> torch.Tensor:
 
 # %% [markdown]
 # The package has the same as a `torch.distributions.Distribution`: its density, its share of zeros and its moments are
-# closed formulas. Bars are samples of the formula above, lines are the package's density. What is missing below the lines
-# to an area of 1 are the zeros, which have no place in a density.
+# closed formulas. Bars are samples of the formula above, lines are the package's density. The area below a line is the share of
+# outputs that are not zero.
 
 # %%
 figure, axes = plt.subplots(
@@ -329,7 +331,9 @@ regulariser = RDMReg(
 optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
 loader = DataLoader(pairs, BATCH, shuffle=True, drop_last=True)
 if not len(loader):
-    raise ValueError(f"Expected BATCH to be at most {len(pairs)}, got {BATCH}.")
+    raise ValueError(
+        f"Expected BATCH to be at most the number of images, {len(pairs)}, got {BATCH}."
+    )
 
 
 def plain(z1: torch.Tensor, z2: torch.Tensor) -> torch.Tensor:
@@ -385,6 +389,18 @@ def encode(
     return features.cpu().numpy(), outputs.cpu().numpy()
 
 
+@torch.no_grad()
+def gather_statistics(model: nn.Module) -> None:
+    """Let BatchNorm see images, as it does in training."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = None  # a mean over all batches
+    model.train()
+    for first_view, _, _ in loader:
+        model(first_view.to(DEVICE))
+
+
+gather_statistics(untrained)
 untrained_features, before = encode(untrained, test_images)
 features, codes = encode(model, test_images)
 direction = unit_rows(1, OUTPUTS)[0].numpy()
@@ -404,21 +420,22 @@ plt.show()
 # | --- | --- |
 # | `MU` | zeros: below 0 and at p = 1 the target has a share exp(mu / sigma) / 2 of active outputs |
 # | `P` | the tail of the target; at mu = 0 half of the target is zero for every p |
-# | `DIRECTIONS` | how closely each step compares; on the digits 512 did as well as 8192 ([measured](../docs/performance.md)) |
+# | `DIRECTIONS` | how closely each step compares ([what fewer of them cost](../docs/performance.md)) |
 # | `INVARIANCE`, `REGULARISER` | 25 and 125 in the paper |
 # | `OUTPUTS` | the width of the projector |
 #
-# All this is what the target says. A trained network comes near to it, not onto it: the further `MU` is below 0, the more outputs
-# are active than the target says, some outputs are never active, and some images have no active output at all. The next section
-# counts them. `main_pretrain.py` holds the share that was asked for by `++method_kwargs.target_active_fraction` and
-# `++method_kwargs.threshold_rate`: see [sparse codes](../docs/sparsity.md).
+# A trained network comes near to its target, not onto it. The further `MU` is below 0, the more outputs are active than the target
+# says, some outputs are never active, and some images have no active output: the next section counts them, try `MU = -2`.
+# `main_pretrain.py` keeps the share that you ask for with `++method_kwargs.target_active_fraction=0.1
+# ++method_kwargs.threshold_rate=0.05`: see [sparse codes](../docs/sparsity.md).
 
 # %% [markdown]
 # ## 8. What came of it
 #
-# Two tests of what is known about the classes, on test images: a logistic regression (a *linear probe*), and the nearest neighbours
-# (kNN). The digits are so small that their pixels alone do as well; compare with the same network before training, or try CIFAR-100.
-# Another seed, number of threads or machine moves these numbers by up to some points.
+# How well do features and codes (the outputs) tell the classes of test images? By a logistic regression on standardised values (a
+# *linear probe*), and by the nearest neighbours (kNN). The digits are so small that their pixels alone do better: compare with the
+# same network before training, or try CIFAR-100. Another seed, number of threads or machine moves most of these numbers by up to
+# some points, and the untrained network's neighbours by ten.
 
 # %%
 kinds = {
@@ -435,7 +452,8 @@ if DATA == "digits":  # of CIFAR-100 this takes long
         test_images.flatten(1).numpy(),
     )
 for name, (x, y) in kinds.items():
-    probe = LogisticRegression(max_iter=1000).fit(x, train_labels)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    probe.fit(x, train_labels)
     nearest = KNeighborsClassifier(20, metric="cosine").fit(x, train_labels)
     print(
         f"{name:20} linear probe {100 * probe.score(y, test_labels):.1f} %, "
@@ -470,8 +488,9 @@ print(
 print(f"images without an active output: {(counts == 0).sum()} of {len(codes)}")
 
 # %% [markdown]
-# What an output responds to: of the outputs that are active in at least 8 images, the six that prefer one class most, and the 8
-# images that activate each of them most. A row of one class is an output that has learned it without a label.
+# What an output responds to. Of the outputs that are active in at least 8 images these are the six that prefer one class most, each
+# with the 8 images that activate it most. Labels chose the rows; training saw none. A row of one class is an output that has come
+# to stand for it.
 
 # %%
 classes = test_labels.numpy()
@@ -494,7 +513,7 @@ for output in chosen:
 # ## 9. Keep it
 #
 # The weights in a file, and the code of one image, here the first test image as a file. An image must come in the size and the
-# range of values that the network has seen.
+# range of values that the network has seen. A program of your own needs the class `Model`, `OUTPUTS` and `prepare`, too.
 
 # %%
 torch.save(model.state_dict(), "rectified_lpjepa.pt")
@@ -515,9 +534,8 @@ prepare = v2.Compose(
 with torch.no_grad():
     _, code = again(prepare(Image.open("image.png"))[None])
 active = code[0].nonzero().flatten()
-print(
-    f"{len(active)} of {OUTPUTS} outputs are active: {active[:10].tolist()} ..."
-)
+print(f"{len(active)} of {OUTPUTS} outputs are active.")
+print(f"The first of them: {active[:10].tolist()}")
 
 # %% [markdown]
 # For a network that is worth keeping use `main_pretrain.py`, on images of your own, too

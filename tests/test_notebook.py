@@ -50,7 +50,7 @@ def test_its_cells_run_in_order(root: Path, run_program: Callable, tmp_path: Pat
     [
         ("DATA", '"cifar10"', "Expected DATA to be digits or cifar100, got 'cifar10'."),
         ("P", "-1", "Expected P to be positive but got -1."),
-        ("BATCH", "5000", "Expected BATCH to be at most 1438, got 5000."),
+        ("BATCH", "5000", "Expected BATCH to be at most the number of images, 1438, got 5000."),
     ],
 )
 def test_a_setting_that_cannot_work_is_said(
