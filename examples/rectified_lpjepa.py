@@ -372,8 +372,8 @@ with tqdm(
         )
 
 # %% [markdown]
-# One direction, drawn: the sorted projections of the test images' outputs before and after training, and of the target.
-# Training moves the outputs' line to the target's.
+# Three directions, drawn: the sorted projections of the test images' outputs before and after training, and of the target.
+# Training moves the outputs' line towards the target's, in every direction a little.
 
 
 # %%
@@ -403,14 +403,21 @@ def gather_statistics(model: nn.Module) -> None:
 gather_statistics(untrained)
 untrained_features, before = encode(untrained, test_images)
 features, codes = encode(model, test_images)
-direction = unit_rows(1, OUTPUTS)[0].numpy()
-figure, axis = plt.subplots(figsize=(5, 2.8), layout="constrained")
 target = sample_prior((len(codes), OUTPUTS), P, MU).numpy()
-for name, some in {"before": before, "after": codes, "target": target}.items():
-    style = "--" if name == "target" else "-"
-    axis.plot(np.sort(some @ direction), style, label=name)
-axis.set(xlabel="rank", ylabel="projection")
-axis.legend()
+figure, axes = plt.subplots(
+    1, 3, figsize=(9, 2.8), layout="constrained", sharey=True
+)
+for axis, direction in zip(axes, unit_rows(3, OUTPUTS).numpy(), strict=True):
+    for name, some in {
+        "before": before,
+        "after": codes,
+        "target": target,
+    }.items():
+        style = "--" if name == "target" else "-"
+        axis.plot(np.sort(some @ direction), style, label=name)
+    axis.set(xlabel="rank")
+axes[0].set_ylabel("projection")
+axes[0].legend()
 plt.show()
 
 # %% [markdown]

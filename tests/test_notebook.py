@@ -89,5 +89,5 @@ def _check_outputs(cells: list) -> None:
     printed = "".join(out.get("text", "") for out in outputs)
     assert "epoch 14/15: loss " in printed
     assert printed.count("linear probe ") == 4
-    # densities, views, one direction, shares, and what six outputs respond to
+    # densities, views, directions, shares, and what six outputs respond to
     assert sum("image/png" in out.get("data", {}) for out in outputs) == 4 + 6
