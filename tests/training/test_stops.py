@@ -191,7 +191,8 @@ def test_loading_processes_leave_signals_to_the_one_that_trains(number: int) -> 
         processes = {*next(batches).tolist(), *next(batches).tolist()}
         for _ in range(2):  # a terminal sends Ctrl-C to all processes
             # not from here: SIGTERM of the process that trains ends them
-            subprocess.run(["kill", f"-{number:d}", *map(str, processes)], check=True)
+            line = f"kill -{number:d} {' '.join(map(str, processes))}"
+            subprocess.run(["sh", "-c", line], check=True)
             time.sleep(0.1)
         assert {*torch.cat(list(batches)).tolist()} == processes
     signal.signal(number, started_with)
