@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
-from solo_plugins.errors import ConfigurationError
-from solo_plugins.training.callbacks import Resumable
+from solo_plugins.errors import ConfigurationError, NonFiniteLossError
+from solo_plugins.runs.folder import RunFolder
+from solo_plugins.training.callbacks import Resumable, StopOnNonFinite
 from solo_plugins.training.pretrain import PretrainResult, pretrain
 
 Make = Callable[..., DictConfig]
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
 
 _WIDTHS = {"proj_hidden_dim": 16, "proj_output_dim": 8}
 _QUEUE = {"queue_size": 64, "num_prototypes": 16, "temperature": 0.1, "epoch_queue_starts": 0}
+
+_NAN = {"loss": torch.tensor(float("nan"))}
 
 
 def _weights(result: PretrainResult) -> dict[str, Any]:
@@ -103,3 +106,17 @@ def test_pictures_without_validation_images_are_refused(make_cfg: Make, tmp_path
     data = {"data__dataset": "custom", "data__train_path": str(tmp_path / "images")}
     with pytest.raises(ConfigurationError, match=r"`auto_umap.enabled` .* validation images"):
         pretrain(make_cfg(**data, auto_umap={"enabled": True}))
+
+
+@pytest.mark.parametrize("first_epoch", [0, 1])
+def test_a_loss_without_a_value_is_let_pass_before_the_first_epoch_that_counts(
+    first_epoch: int, tmp_path: Path
+) -> None:
+    stop = StopOnNonFinite(RunFolder(tmp_path), first_epoch=first_epoch)
+    module = Mock(device=torch.device("cpu"))
+    for epoch in range(first_epoch):
+        stop.on_train_batch_end(Mock(current_epoch=epoch, global_step=epoch + 1), module, _NAN)
+    with pytest.raises(NonFiniteLossError, match=f"`loss` was not at step {first_epoch}"):
+        stop.on_train_batch_end(
+            Mock(current_epoch=first_epoch, global_step=first_epoch + 1), module, _NAN
+        )
