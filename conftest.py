@@ -29,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start tests/programs.py, which imports nothing before it is asked for a program."""
     if hasattr(config, "workerinput"):
         return
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        del os.environ[name]  # a job that runs the tests is none of the jobs that they start
     folder = tempfile.TemporaryDirectory(prefix="programs-")
     config.add_cleanup(folder.cleanup)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:

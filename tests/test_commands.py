@@ -45,7 +45,7 @@ def _commands() -> dict[str, list[str]]:
             for line in text.splitlines():
                 words = shlex.split(line, comments=True)
                 if words and words[0] not in ("for", "done"):
-                    found[" ".join(words)] = words
+                    found[" ".join(words)] = words[1:] if words[0] == "srun" else words
     return found
 
 
@@ -179,6 +179,7 @@ SHORT = {
         *("++data.dataset=digits", "++data.num_workers=0", "++optimizer.batch_size=16"),
         *("++max_epochs=1", "++limit_train_batches=1", "++limit_val_batches=1"),
         *("++wandb.enabled=false", "++knn_eval.enabled=false"),
+        *("++devices=1", "++num_nodes=1"),
     ],
     "main_linear.py": ["++max_epochs=1", "++limit_train_batches=1", "++check_val_every_n_epoch=1"],
     "main_knn.py": [],

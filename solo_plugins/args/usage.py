@@ -233,14 +233,17 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _settings(arguments: Iterable[str], folder: Path) -> list[str]:
-    """Check what is not about the YAML's place: settings, and options of hydra's, which stay."""
-    found, rest = [], iter(arguments)
+    """Check what is not about the YAML's place: settings, and options of hydra's, which come first.
+
+    An option between two settings would be an error of argparse's.
+    """
+    options, settings, rest = [], [], iter(arguments)
     for argument in rest:
         if argument.partition("=")[0] not in (*_FLAGS, *_WITH_VALUE):
-            found.append(_setting(argument, folder))
+            settings.append(_setting(argument, folder))
         else:
-            found += [argument, *(islice(rest, 1) if argument in _WITH_VALUE else ())]
-    return found
+            options += [argument, *(islice(rest, 1) if argument in _WITH_VALUE else ())]
+    return options + settings
 
 
 def _setting(argument: str, folder: Path) -> str:

@@ -170,7 +170,7 @@ def ignore_signals(worker: int = 0) -> None:
     Args:
         worker: the loading process's number.
     """
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     trains = multiprocessing.parent_process()
     if trains is not None and hasattr(signal, "sigwaitinfo"):

@@ -26,6 +26,7 @@ from solo_plugins.metrics import EffectiveRank
 from solo_plugins.registry import register
 from solo_plugins.runs.provenance import commit
 from solo_plugins.runs.writable import check_writable
+from solo_plugins.training.launch import check_alone
 from solo_plugins.training.progress import duration
 from solo_plugins.training.trainer import in_memory_format, say
 
@@ -82,6 +83,7 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
         ConfigurationError: if the configuration cannot work; nothing is written then.
     """
     register()
+    check_alone("kNN")
     cfg, pretrained = parse_knn_cfg(cfg)
     check_writable(pretrained.folder.path, "pretrained_feature_extractor")
     names = list(cfg.features)

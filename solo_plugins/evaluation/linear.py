@@ -30,6 +30,7 @@ from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.pretrained import Pretrained
 from solo_plugins.runs.provenance import commit
 from solo_plugins.runs.writable import check_writable
+from solo_plugins.training.launch import check_processes
 from solo_plugins.training.trainer import fit, in_memory_format, say
 
 
@@ -94,6 +95,7 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     register()
     asked = cfg.copy()
     cfg, hardware, pretrained = parse_linear_cfg(cfg)
+    check_processes(hardware, cfg.num_nodes)
     check_writable(pretrained.folder.path, "pretrained_feature_extractor")
     run = find_run(cfg, kind="linear")
     for note in run.notes:

@@ -42,6 +42,7 @@ from solo_plugins.inference.source import Source, find_source
 from solo_plugins.runs.files import whole_folder, write_json
 from solo_plugins.runs.provenance import commit
 from solo_plugins.runs.writable import check_writable
+from solo_plugins.training.launch import check_alone
 
 _COLUMNS = {IMAGES: ("index", "name", "label", "class"), SKIPPED: ("index", "name", "reason")}
 
@@ -138,6 +139,7 @@ def embed(
             folder holds something, or a feature is not finite.
     """
     settings = settings or EmbedSettings()
+    check_alone("`embed`", torchrun=True)
     check_writable(out, "out")
     with started_by_torchrun(), ExitStack() as stack:
         encoder = load(path)

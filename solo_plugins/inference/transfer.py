@@ -31,6 +31,7 @@ from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.provenance import commit
 from solo_plugins.runs.transfer import Cell, TransferTable
 from solo_plugins.runs.writable import check_writable
+from solo_plugins.training.launch import check_alone
 from solo_plugins.training.trainer import say
 
 DATASETS_OF_THE_PAPER = ("dtd", "cifar10", "cifar100", "flowers102", "food101", "pets")
@@ -108,6 +109,7 @@ def transfer(path: str | Path, settings: TransferSettings | None = None) -> Path
             not finite.
     """
     settings = settings or TransferSettings()
+    check_alone("`transfer`")
     encoder = load(path)
     root = _root(encoder, settings)
     check_writable(encoder.checkpoint.parent, "run")

@@ -24,8 +24,8 @@ from solo_plugins.runs.description import Description, loss_name
 from solo_plugins.runs.find import find_run
 from solo_plugins.runs.writable import check_writable
 from solo_plugins.training.callbacks import Resumable
+from solo_plugins.training.launch import check_processes
 from solo_plugins.training.memory import enough_memory
-from solo_plugins.training.sweep import check_processes
 from solo_plugins.training.trainer import compiled, fit, in_memory_format, say
 
 # A share of active outputs that is this far from the target was probably not wanted.
@@ -69,9 +69,9 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     cfg, changed = adopted(cfg)
     cfg, chosen = automatic(cfg)
     cfg, hardware = parse_cfg(cfg)
+    check_processes(hardware, cfg.num_nodes)
     for note in [*changed, *chosen, *_schedule_notes(cfg)]:
         say(note)
-    check_processes(hardware.num_devices * cfg.num_nodes)
     run = find_run(cfg)
     for note in run.notes:
         say(note)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Signals that ask a run to stop: it does so between two steps, and says how to go on."""
 
-__all__ = ["Interrupted", "Signals", "requeue"]
+__all__ = ["Interrupted", "Signals", "ends_a_job", "requeue", "under_slurm"]
 
 import os
 import signal
 import subprocess
 import threading
+import warnings
 from types import FrameType
 from typing import Any
 
@@ -30,7 +31,7 @@ class Interrupted(SystemExit):
 
 
 class Signals:
-    """Handlers of SIGTERM, SIGINT and SIGHUP, and of SIGUSR1 in a SLURM job that may be requeued.
+    """Handlers of SIGTERM, SIGINT and SIGHUP, and of those that announce a SLURM job's end.
 
     While steps are made the first signal is kept for the end of the step, and a second one ends the
     program at once; before that the first one does. A signal that is ignored, as SIGHUP under
@@ -56,9 +57,7 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             return  # Python allows it there only
         asks = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-        if SLURMEnvironment.detect():
-            asks.append(signal.SIGUSR1)
-        for number in asks:
+        for number in [*asks, *filter(ends_a_job, (signal.SIGUSR1, signal.SIGUSR2))]:
             before = signal.getsignal(number)
             if before != signal.SIG_IGN:
                 self._before.setdefault(number, before)
@@ -68,6 +67,34 @@ class Signals:
         if self.received or not self.between_steps:
             raise Interrupted(number)
         self.received = number
+
+
+def ends_a_job(number: int) -> bool:
+    """Tell whether a signal announces the end of a SLURM job, which is to be run again.
+
+    Args:
+        number: the signal.
+
+    Returns:
+        True for SIGUSR1 in a job, and for the signal that submitit asks for in one of its own, by
+        default SIGUSR2. Its own handler would end the job within a step.
+    """
+    ours = under_slurm() and number == signal.SIGUSR1
+    name = f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}"
+    submitits = os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+    return ours or (submitits and signal.Signals(number).name == name)
+
+
+def under_slurm() -> bool:
+    """Tell whether SLURM starts the processes of a run, as Lightning sees it.
+
+    Returns:
+        False for a shell in an allocation, and for a job's script that asked for no tasks.
+    """
+    with warnings.catch_warnings():
+        # An `srun` that is there need not be used; where it must be, launch.py says so.
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        return SLURMEnvironment.detect()
 
 
 def requeue() -> str:

@@ -6,7 +6,7 @@ process (hydra's basic launcher) or on a cluster (its submitit launchers), since
 what became of it in its folder below ``hydra.sweep.dir``, where the program reads it at the end.
 """
 
-__all__ = ["SweepReport", "check_processes", "one_line_errors", "sweeping"]
+__all__ = ["SweepReport", "one_line_errors", "sweeping"]
 
 import math
 import signal
@@ -24,7 +24,6 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from typing_extensions import override
@@ -141,27 +140,6 @@ def one_line_errors() -> Iterator[None]:
         if sweeping():
             raise
         raise SystemExit(printable(f"error: {os_error_line(error)}")) from error
-
-
-def check_processes(num_processes: int) -> None:
-    """Refuse a sweep whose runs would have to start processes of their own.
-
-    Lightning starts those by repeating the program's command line, here that of the whole sweep.
-    Under Slurm or torchrun the processes are there already.
-
-    Args:
-        num_processes: devices times nodes, positive.
-
-    Raises:
-        ConfigurationError: if this is a sweep, there are several and nobody has started them.
-    """
-    started = SLURMEnvironment.detect() or TorchElasticEnvironment.detect()
-    if num_processes > 1 and sweeping() and not started:
-        raise ConfigurationError(
-            "Expected `devices` to be 1 for each run of a sweep, or a sweep by "
-            "`hydra/launcher=submitit_slurm` with `hydra.launcher.tasks_per_node` set to the "
-            f"devices, but got {num_processes} processes."
-        )
 
 
 def _sizes(config: DictConfig) -> dict[str, int]:

@@ -8,7 +8,6 @@ import inspect
 import logging
 import os
 import shutil
-import signal
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,7 +38,7 @@ from solo_plugins.runs.log import MetricsLog
 from solo_plugins.training.callbacks import RecordRun, SeedSteps, StopOnNonFinite
 from solo_plugins.training.checkpointing import LastCheckpoint, LimitReached, NewSchedule
 from solo_plugins.training.progress import Shown, progress_callbacks
-from solo_plugins.training.signals import Interrupted, Signals, requeue
+from solo_plugins.training.signals import Interrupted, Signals, ends_a_job, requeue
 from solo_plugins.training.strategy import DataParallel
 from solo_plugins.training.umap import AutoUMAP
 from solo_plugins.untrusted.text import printable
@@ -97,6 +96,8 @@ def fit(
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
         # On few images: what is logged of each step is logged of each epoch, too.
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+        # On a cluster's machine outside of its jobs.
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
         log = MetricsLog(run.folder, first_step)
         record = RecordRun(run.folder, run.checkpoint, description)
         draws = "auto_umap" in cfg and cfg.auto_umap.enabled
@@ -202,7 +203,7 @@ def _note_place(trainer: Trainer, folder: RunFolder) -> None:
 def _say_how_to_go_on(
     interrupted: Interrupted, cfg: DictConfig, folder: RunFolder, steps: int
 ) -> None:
-    if interrupted.signal == signal.SIGUSR1 and cfg.auto_resume.enabled:
+    if ends_a_job(interrupted.signal) and cfg.auto_resume.enabled:
         say(requeue())
     say(f"{interrupted.signal.name}: stopped after {steps} steps. {_again(cfg, folder)}")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra._internal.utils import get_args_parser
 
 from solo_plugins.args.evaluated import KnnSettings, LinearSettings
 from solo_plugins.args.models import pretrain_model
@@ -118,7 +119,7 @@ def test_a_yaml_that_is_not_there_is_answered_with_those_that_are(
 @pytest.mark.parametrize(
     "arguments",
     [
-        [*DIGITS, "--config-name", "byol_digits.yaml", "++seed=1", "-m"],
+        [*DIGITS, "--config-name", "byol_digits.yaml", "-m", "++seed=1"],
         [*DIGITS, "--config-name", "byol_digits"],
         [*DIGITS, "--config-name", "byol_digits", "--multirun", "--cfg", "job", "--resolve"],
         ["--hydra-help"],
@@ -130,6 +131,16 @@ def test_a_yaml_that_is_not_there_is_answered_with_those_that_are(
 def test_what_hydra_can_do_is_left_to_it(arguments: list[str], root: Path) -> None:
     given = arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", arguments)
     assert given == arguments
+
+
+def test_options_may_stand_anywhere(root: Path) -> None:
+    # argparse, and so hydra, takes no settings on both sides of an option
+    place = [*DIGITS, "--config-name", "byol_digits"]
+    given = ["++seed=1,2", "-m", "name=a", "--package", "p", "++lr=3", "--cfg=job"]
+    got = arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", [*place, *given])
+    settings = ["++seed=1,2", "++name=a", "++lr=3"]
+    assert got == [*place, "-m", "--package", "p", "--cfg=job", *settings]
+    assert get_args_parser().parse_args(got).overrides == settings
 
 
 @pytest.mark.parametrize(

@@ -260,9 +260,23 @@ echo "$@" >> {out}
 """
 
 
-@pytest.mark.parametrize("array", [False, True])
+@pytest.mark.parametrize(
+    ("array", "submitit", "number"),
+    [
+        (False, {}, signal.SIGUSR1),
+        (True, {}, signal.SIGUSR1),
+        (True, {"SUBMITIT_EXECUTOR": "slurm"}, signal.SIGUSR2),
+        (
+            True,
+            {"SUBMITIT_EXECUTOR": "slurm", "SUBMITIT_PREEMPT_SIGNAL": "USR1"},
+            signal.SIGUSR1,
+        ),
+    ],
+)
 def test_slurms_signal_requeues_the_job_and_writes_into_the_runs_folder_alone(
     array: bool,
+    submitit: dict[str, str],
+    number: int,
     make_cfg: Make,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -277,10 +291,10 @@ def test_slurms_signal_requeues_the_job_and_writes_into_the_runs_folder_alone(
     slurm = {"SLURM_JOB_ID": "77", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}
     slurm |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     slurm |= {"SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "3"} if array else {}
-    for name, value in slurm.items():
+    for name, value in (slurm | submitit).items():
         monkeypatch.setenv(name, value)
     cfg = make_cfg(**_RESUMED)
-    assert _stop(cfg, _Signal(2, signal.SIGUSR1)) == 128 + signal.SIGUSR1
+    assert _stop(cfg, _Signal(2, number)) == 128 + number
     assert (tmp_path / "asked").read_text() == f"requeue {'70_3' if array else '77'}\n"
     assert list((tmp_path / "work").iterdir()) == []
     (folder,) = (tmp_path / "runs" / "rectified_lpjepa").iterdir()

@@ -16,9 +16,8 @@ from hydra.core.singleton import Singleton
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from solo_plugins.errors import ConfigurationError
 from solo_plugins.training.pretrain import pretrain
-from solo_plugins.training.sweep import check_processes, sweeping
+from solo_plugins.training.sweep import sweeping
 
 Make = Callable[..., DictConfig]
 MU = "++method_kwargs.mean_shift_value"
@@ -168,20 +167,8 @@ def in_a_job() -> Iterator[Callable[[RunMode], None]]:
     Singleton.set_state(before)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("mode", [None, RunMode.RUN], ids=["no-job", "job"])
-def test_a_single_run_may_start_processes_of_its_own(
-    mode: RunMode | None, processes: int, in_a_job: Callable
-) -> None:
+@pytest.mark.parametrize("mode", [None, RunMode.RUN, RunMode.MULTIRUN], ids=str)
+def test_a_job_of_a_multirun_is_swept(mode: RunMode | None, in_a_job: Callable) -> None:
     if mode is not None:
         in_a_job(mode)
-    assert not sweeping()
-    check_processes(processes)
-
-
-def test_a_sweep_starts_no_processes_of_its_own(in_a_job: Callable) -> None:
-    in_a_job(RunMode.MULTIRUN)
-    assert sweeping()
-    check_processes(1)
-    with pytest.raises(ConfigurationError, match=r"`devices` to be 1 .* but got 2 processes"):
-        check_processes(2)
+    assert sweeping() is (mode == RunMode.MULTIRUN)
