@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from solo_plugins import distributed
 from solo_plugins.losses.buffers import Buffers
@@ -129,8 +128,15 @@ class _SortedDifference(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable  # the gradient is kept as a number: it has no graph of its own
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            gradients = _SortedDifference._gradients(ctx, grad_outputs[0])
+        if torch.is_grad_enabled():  # as with `create_graph=True`
+            gradients = [_NoSecond.apply(part.requires_grad_()) for part in gradients]
+        return (None, *gradients)
+
+    @staticmethod
+    def _gradients(ctx: Any, scale: Tensor) -> list[Tensor]:
         rank, world_size, dtypes = ctx.place
         gradients: Sequence[Tensor] = ctx.saved_tensors
         if len(gradients) < len(dtypes):  # joined
@@ -142,9 +148,22 @@ class _SortedDifference(torch.autograd.Function):
             dist.all_reduce(total)
             own = total.size(1) // world_size
             gradients = list(total[:, rank * own : (rank + 1) * own])
-        scale = grad_outputs[0]
-        scaled = [(part * scale).to(dtype) for part, dtype in zip(gradients, dtypes, strict=True)]
-        return (None, *scaled)
+        return [(part * scale).to(dtype) for part, dtype in zip(gradients, dtypes, strict=True)]
+
+
+class _NoSecond(torch.autograd.Function):
+    """A gradient that was kept as a number: it has no graph of its own to be differentiated."""
+
+    @staticmethod
+    def forward(_: Any, gradient: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(_: Any, *__: Tensor) -> Tensor:
+        raise RuntimeError(
+            "Expected the sliced Wasserstein distance to be differentiated once but got a second "
+            "derivative: its gradient is computed in closed form and has no graph."
+        )
 
 
 def joins_views(device: torch.device) -> bool:

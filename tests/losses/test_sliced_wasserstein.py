@@ -198,9 +198,24 @@ def test_a_chunk_size_that_is_not_positive_is_refused(chunk_size: int) -> None:
         sliced_wasserstein(_draw(N, D), _draw(N, D), _projections(), chunk_size=chunk_size)
 
 
-def test_a_second_derivative_is_refused() -> None:
-    z, weight = _draw(N, D).requires_grad_(), _draw(1).requires_grad_()
-    loss = weight[0] * sliced_wasserstein(z, _draw(N, D, seed=1), _projections())
+@pytest.mark.parametrize("how", ["scaled", "penalty", "curved"])
+def test_a_second_derivative_is_refused(how: str) -> None:
+    # of a gradient that is taken for a constant half of a penalty's derivative would be missing
+    weight = torch.ones(D, requires_grad=True)
+    z = _draw(N, D).requires_grad_() if how == "scaled" else _draw(N, D) * weight
+    loss = sliced_wasserstein(
+        z.square() if how == "curved" else z, _draw(N, D, seed=1), _projections()
+    )
+    loss = loss * weight[0] if how == "scaled" else loss
     (gradient,) = torch.autograd.grad(loss, z, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+    with pytest.raises(RuntimeError, match="once but got a second derivative"):
+        gradient.square().sum().backward()
+
+
+def test_a_graph_of_the_gradient_may_be_there_and_not_be_used() -> None:
+    z = _draw(N, D).requires_grad_()
+    loss = sliced_wasserstein(z, _draw(N, D, seed=1), _projections())
+    (wanted,) = torch.autograd.grad(loss, z, retain_graph=True)
+    (gradient,) = torch.autograd.grad(loss + z.square().sum() / 2, z, create_graph=True)
+    assert torch.equal(gradient, wanted + z)
+    assert gradient.requires_grad
