@@ -88,6 +88,7 @@ def find_run(cfg: DictConfig, kind: str | None = None) -> ResumePoint:
         differing = _differences(own, cfg)
         if not differing:
             return ResumePoint(own, checkpoint, own.finished, notes)
+        _check_same_optimizer(own, cfg)
         begin, modified = checkpoint, checkpoint.stat().st_mtime_ns
         cfg.begins_from = {"checkpoint": str(checkpoint.resolve()), "modified": modified}
         notes += (
@@ -312,6 +313,20 @@ def _differences(folder: RunFolder, cfg: DictConfig) -> list[str]:
     keys = {**old, **new}
     found = [key for key in keys if old.get(key) != new.get(key)]
     return sorted(found, key=lambda key: (key in _RATES, key))
+
+
+def _check_same_optimizer(folder: RunFolder, cfg: DictConfig) -> None:
+    """Refuse to go on by momenta of another kind of optimizer, or of other groups of weights."""
+    if folder.config_path is None:
+        return
+    before = folder.read_config()
+    for key in ("optimizer.name", "optimizer.exclude_bias_n_norm_wd"):
+        old, new = OmegaConf.select(before, key), OmegaConf.select(cfg, key)
+        if old is not None and old != new:
+            raise ConfigurationError(
+                f"Expected `{key}` to be {old!r}, as that of {folder}, from whose checkpoint the "
+                f"run is to begin, but got {new!r}."
+            )
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback, Checkpoint, Timer
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from solo_plugins.distributed import gather_objects, max_over_processes, rank
@@ -274,16 +275,17 @@ class LastCheckpoint(Checkpoint):
 
 
 class NewSchedule(Callback):
-    """Lets a run that begins from another's checkpoint follow its own schedule.
+    """Lets a run that begins from another's checkpoint follow its own schedule and optimizer.
 
-    A schedule's length lies in the checkpoint: with more epochs the rate would climb again after
-    the old end. It goes on along the new length in place of that.
+    A schedule's length and rates lie in the checkpoint, and so do the optimizer's settings. With
+    more epochs the rate would climb again after the old end, and a changed weight decay would be
+    ignored. The run goes on by its own settings, from the checkpoint's place and momenta.
 
     Args:
         say: a function of a line.
     """
 
-    _LENGTHS = ("max_epochs", "warmup_epochs", "T_max", "milestones", "eta_min", "warmup_start_lr")
+    _PLACE = ("last_epoch", "_step_count")
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
@@ -293,15 +295,20 @@ class NewSchedule(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         for schedule in checkpoint.get("lr_schedulers", []):
-            for name in self._LENGTHS:
-                schedule.pop(name, None)
+            for name in set(schedule) - set(self._PLACE):
+                del schedule[name]
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        (loaded,) = trainer.optimizers
+        before = loaded.param_groups[0]["lr"]
+        for group, own in zip(
+            loaded.param_groups, _fresh_optimizer(pl_module).param_groups, strict=True
+        ):
+            group.update({name: value for name, value in own.items() if name != "params"})
         for config in trainer.lr_scheduler_configs:
             schedule: Any = config.scheduler
             groups = schedule.optimizer.param_groups
-            before = groups[0]["lr"]
             closed = getattr(schedule, "_get_closed_form_lr", schedule.get_lr)
             for group, rate in zip(groups, closed(), strict=True):
                 group["lr"] = group["initial_lr"] if group.get("static_lr") else rate
@@ -310,3 +317,11 @@ class NewSchedule(Callback):
                 f"The learning rate goes on along a schedule of {trainer.max_epochs} epochs, at "
                 f"{groups[0]['lr']:.3g}; the checkpoint ended at {before:.3g}."
             )
+
+
+def _fresh_optimizer(model: pl.LightningModule) -> Optimizer:
+    """Build another optimizer of a model, with its settings as they were asked for."""
+    found: Any = model.configure_optimizers()
+    found = found["optimizer"] if isinstance(found, dict) else found
+    found = found[0] if isinstance(found, tuple | list) else found
+    return found[0] if isinstance(found, tuple | list) else found

@@ -54,6 +54,11 @@ def _logged_rates(folder: Path) -> list[tuple[int, float]]:
     return [(int(row["step"]), float(row[rate])) for row in rows if row[rate]]
 
 
+def _optimizer(folder: Path) -> dict[str, Any]:
+    (state,) = torch.load(folder / "last.ckpt", weights_only=True)["optimizer_states"]
+    return state
+
+
 def _steps(folder: Path) -> list[int]:
     return [step for step, _ in _logged_rates(folder)]
 
@@ -338,6 +343,41 @@ def test_more_epochs_follow_the_new_schedule(make_cfg: Make, capsys: pytest.Capt
     assert _rates(again) == pytest.approx(_rates(whole)[6:], abs=1e-9)
     assert "goes on along a schedule of 4 epochs" in capsys.readouterr().out
     assert _state(source)["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("changed", "group"),
+    [
+        ({"lr": 0.02}, {}),
+        ({"weight_decay": 0.3}, {"weight_decay": 0.3}),
+        ({"classifier_lr": 0.7}, {}),
+        ({"kwargs": {"momentum": 0.5, "nesterov": True}}, {"momentum": 0.5, "nesterov": True}),
+    ],
+    ids=lambda changed: ",".join(changed),
+)
+def test_a_run_that_begins_from_another_goes_on_by_its_own_optimizer(
+    changed: dict[str, Any], group: dict[str, Any], make_cfg: Make
+) -> None:
+    source = pretrain(make_cfg(**_RESUMED)).folder
+    settings = {f"optimizer__{name}": value for name, value in changed.items()}
+    whole = pretrain(make_cfg(**_RESUMED, max_epochs=4, **settings)).folder
+    given = {**_RESUMED, **settings, "resume_from_checkpoint": str(source)}
+    again = pretrain(make_cfg(**given, max_epochs=4)).folder
+    assert _steps(again) == list(range(6, 12))
+    assert _rates(again) == pytest.approx(_rates(whole)[6:], abs=1e-9)
+    groups = [_optimizer(folder)["param_groups"] for folder in (again, whole)]
+    assert groups[0] == groups[1]
+    assert group.items() <= groups[0][0].items()
+
+
+def test_an_optimizer_of_another_kind_cannot_go_on(make_cfg: Make, tmp_path: Path) -> None:
+    source = pretrain(make_cfg(**_RESUMED, max_epochs=1)).folder
+    given = {**_RESUMED, "resume_from_checkpoint": str(source), "optimizer__name": "adamw"}
+    before = sorted(tmp_path.rglob("*"))
+    message = "`optimizer.name` to be 'sgd', as that of .* but got 'adamw'"
+    with pytest.raises(ConfigurationError, match=message):
+        pretrain(make_cfg(**given))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_saved_configuration_is_the_same_run(make_cfg: Make) -> None:
