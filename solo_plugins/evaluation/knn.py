@@ -20,10 +20,12 @@ from solo_plugins.data import LabelledDataModule
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.features import describe_outputs, device_for, extract
 from solo_plugins.evaluation.network import build
-from solo_plugins.evaluation.results import described_data, result_path
+from solo_plugins.evaluation.results import described, result_path
 from solo_plugins.framework import hits, nearest_neighbours, vote
 from solo_plugins.metrics import EffectiveRank
 from solo_plugins.registry import register
+from solo_plugins.runs.files import RunFileError
+from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.provenance import commit
 from solo_plugins.runs.writable import check_writable
 from solo_plugins.training.launch import check_alone
@@ -86,7 +88,8 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
     check_alone("kNN")
     cfg, pretrained = parse_knn_cfg(cfg)
     check_writable(pretrained.folder.path, "pretrained_feature_extractor")
-    names = list(cfg.features)
+    names = list(dict.fromkeys(cfg.features))
+    what = described(pretrained, cfg)  # before it may change
     model = build(pretrained, cfg, projector="projector" in names)
     seed_everything(0, verbose=False)
     data = LabelledDataModule(cfg, augment=False)
@@ -124,11 +127,25 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
         target = (getattr(model, name, None) for name in ("target_l0", "target"))
         result["outputs"] = describe_outputs(val.by_name["projector"], *target)
     path = result_path(pretrained, cfg, "knn")
-    written = {**result, "data": described_data(cfg), "commit": commit()}
+    written = _joined(pretrained.folder, path, {**result, **what})
     _print(rows, result.get("outputs"), pretrained.checkpoint)  # whatever becomes of the file
-    pretrained.folder.write_evaluation(path, written)
+    pretrained.folder.write_evaluation(path, {**written, "commit": commit()})
     say(f"Result: {path}")
     return result
+
+
+def _joined(folder: RunFolder, path: Path, now: dict[str, Any]) -> dict[str, Any]:
+    """Keep what an earlier evaluation of the same checkpoint on the same images measured beside."""
+    place = ("features", "distance", "k", "temperature")
+    try:
+        before = folder.read_evaluation(path) or {}
+        if any(before.get(key) != now[key] for key in ("data", "transform", "checkpoint")):
+            return now
+        rows = {tuple(row[key] for key in place): row for row in before["results"]}
+    except (RunFileError, KeyError, TypeError, AttributeError):  # what is there is no result
+        return now
+    rows |= {tuple(row[key] for key in place): row for row in now["results"]}
+    return {**before, **now, "results": list(rows.values())}
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.cached import FeatureDataModule, without_backbone
 from solo_plugins.evaluation.features import device_for
 from solo_plugins.evaluation.network import build
-from solo_plugins.evaluation.results import described_data, result_path
+from solo_plugins.evaluation.results import described, result_path
 from solo_plugins.framework import LinearModel, projector_name
 from solo_plugins.registry import register
 from solo_plugins.runs.find import find_run
@@ -40,7 +40,8 @@ class LinearResult(NamedTuple):
     Args:
         folder: the evaluation's own run folder.
         checkpoint: the pretrained checkpoint.
-        path: the result's file in the pretraining run's folder.
+        path: the result's file in the pretraining run's folder, which is written when the last
+            epoch is done.
         acc1: top-1 accuracy of the last validation, in percent.
         acc5: top-5 accuracy, or top-C of C < 5 classes, in percent.
     """
@@ -102,10 +103,12 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
         say(note)
     if run.finished:
         say(f"{run.folder} is a finished run of this configuration: nothing to do.")
-        return _report(cfg, pretrained, run.folder, run.folder.read_summary())
+        what = described(pretrained, cfg)
+        return _report(cfg, pretrained, what, run.folder, run.folder.read_summary())
     check_writable(run.folder.path, "checkpoint.dir")
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
+    what = described(pretrained, cfg)  # before it may change
     model = linear_model(cfg, pretrained)
     data = LabelledDataModule(cfg, augment=not cfg.cache_features)
     data.check(hardware.num_devices * cfg.num_nodes)
@@ -117,7 +120,7 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     folder, metrics = fit(
         model, data, cfg, run, asked=asked, hardware=hardware, callbacks=callbacks
     )
-    return _report(cfg, pretrained, folder, metrics)
+    return _report(cfg, pretrained, what, folder, metrics)
 
 
 def linear_model(cfg: DictConfig, pretrained: Pretrained) -> LightningModule:
@@ -166,7 +169,11 @@ def _losses(cfg: DictConfig) -> tuple[nn.Module, Mixup | None]:
 
 
 def _report(
-    cfg: DictConfig, pretrained: Pretrained, folder: RunFolder, metrics: dict[str, float]
+    cfg: DictConfig,
+    pretrained: Pretrained,
+    what: dict[str, Any],
+    folder: RunFolder,
+    metrics: dict[str, float],
 ) -> LinearResult:
     if "val_acc1" not in metrics:
         raise ConfigurationError(
@@ -183,7 +190,7 @@ def _report(
         "augmented": not cfg.cache_features,
         "seed": cfg.seed,
         "config": str(folder),
-        "data": described_data(cfg),
+        **what,
         "commit": commit(),
     }
     # All of them may be had: one does not overwrite the other.
@@ -192,6 +199,15 @@ def _report(
     name = "Fine-tuned" if cfg.finetune else "Linear probe"
     say(f"{name} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
     say(f"Checkpoint: {pretrained.checkpoint}")
-    rank_zero_only(pretrained.folder.write_evaluation)(path, result)
-    say(f"Result: {path}")
+    if _is_whole(folder):
+        rank_zero_only(pretrained.folder.write_evaluation)(path, result)
+        say(f"Result: {path}")
+    else:
+        say(f"No result is written to {path.name}: the probe has not done its last epoch.")
     return LinearResult(folder.path, pretrained.checkpoint, path, acc1, acc5)
+
+
+def _is_whole(folder: RunFolder) -> bool:
+    """Tell whether a probe has done its last epoch: not so after `fast_dev_run` or `max_time`."""
+    state = folder.read_state()
+    return folder.has_summary if state is None else state.status == "finished"

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Where an evaluation's result lies: one file for each kind and each data set."""
+"""Where an evaluation's result lies: one file for each kind, data set and checkpoint."""
 
-__all__ = ["described_data", "result_path"]
+__all__ = ["described", "result_path"]
 
 import hashlib
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.data.fraction import training_part
+from solo_plugins.runs.checkpoints import load_checkpoint
 from solo_plugins.runs.pretrained import Pretrained
 
 _DATA = ("dataset", "train_path", "val_path", "train_fingerprint", "val_fingerprint")
@@ -27,25 +28,68 @@ def result_path(
         features: likewise.
 
     Returns:
-        Its path, in which other data than that of pretraining are named, and a part of them.
+        Its path, in which is named what the run's own result is not of: other data or a part of
+        them, images of another size or normalisation, a checkpoint that is not the run's last.
     """
-    part = _part(cfg)
-    own = part is None and _is_own(pretrained.cfg, cfg.data)
-    other = None if own else _name(cfg.data) if part is None else f"{_name(cfg.data)}-{part}"
+    parts = [part for part in (_part(cfg), _view(pretrained.cfg, cfg), _limit(cfg)) if part]
+    if not _is_last(pretrained):
+        parts.append(pretrained.checkpoint.stem)
+    own = not parts and _is_own(pretrained.cfg, cfg.data)
+    other = None if own else "-".join([_name(cfg.data), *parts])
     return pretrained.folder.evaluation_path(kind, features, other)
 
 
-def described_data(cfg: DictConfig) -> dict[str, Any]:
-    """Describe the data of an evaluation, for its result.
+def described(pretrained: Pretrained, cfg: DictConfig) -> dict[str, Any]:
+    """Describe what an evaluation measures, for its result.
 
     Args:
+        pretrained: the checkpoint.
         cfg: the evaluation's configuration.
 
     Returns:
-        Data set, folders and their fingerprints, and the part that was trained on, if it was one.
+        ``data``: data set, folders and their fingerprints, and the part that was trained on, if it
+        was one. ``transform``: crop size and normalisation. ``checkpoint``: its file, and the step
+        that it was written at if it says so.
     """
-    described = {key: cfg.data.get(key) for key in _DATA}
-    return described if _part(cfg) is None else {**described, "part": _part(cfg)}
+    data = {key: cfg.data.get(key) for key in _DATA}
+    step = load_checkpoint(pretrained.checkpoint).get("global_step")
+    return {
+        "data": data if _part(cfg) is None else {**data, "part": _part(cfg)},
+        "transform": _transform(cfg),
+        "checkpoint": {"file": pretrained.checkpoint.name, "step": step},
+    }
+
+
+def _transform(cfg: DictConfig) -> dict[str, Any]:
+    found = OmegaConf.to_container(cfg.augmentations[0])
+    assert isinstance(found, dict)
+    return {key: found.get(key) for key in ("crop_size", "mean", "std")}
+
+
+def _view(run: DictConfig | None, cfg: DictConfig) -> str | None:
+    """Name a transform that is not that of the run's own images."""
+    if run is None or not run.get("augmentations"):
+        return None
+    given, own = _transform(cfg), _transform(run)
+    differing = {key for key in given if own[key] is not None and given[key] != own[key]}
+    if not differing:
+        return None
+    if differing == {"crop_size"}:
+        return f"crop-{given['crop_size']}"
+    return f"transform-{hashlib.sha256(str(given).encode()).hexdigest()[:8]}"
+
+
+def _limit(cfg: DictConfig) -> str | None:
+    """Name a part of the validation images."""
+    limit = cfg.get("limit_val_batches")
+    whole = limit is None or (isinstance(limit, float) and limit == 1)
+    return None if whole else f"val-{limit}"
+
+
+def _is_last(pretrained: Pretrained) -> bool:
+    """Tell whether a checkpoint is the one that a run's folder stands for."""
+    last = pretrained.folder.find_checkpoint()
+    return last is None or last.name == pretrained.checkpoint.name
 
 
 def _part(cfg: DictConfig) -> str | None:

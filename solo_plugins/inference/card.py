@@ -8,6 +8,7 @@ from pathlib import Path
 from solo_plugins.inference.encoder import Encoder
 from solo_plugins.report.read import Incomplete, RunRecord, read_run
 from solo_plugins.runs.files import write_text
+from solo_plugins.runs.folder import RunFolder
 from solo_plugins.untrusted.text import markdown
 
 _PROBES = {
@@ -105,10 +106,18 @@ def _facts(encoder: Encoder) -> list[str]:
         "image size": f"{encoder.crop_size} pixels",
         "checkpoint": encoder.checkpoint.name,
     }
+    last = RunFolder(encoder.checkpoint.parent).find_checkpoint()
+    if last is not None and last.name != encoder.checkpoint.name:
+        facts["results"] = f"none: those of the run are of {last.name}"
+        return _table(facts)
     try:
         facts |= _results(read_run(encoder.checkpoint.parent))
     except Incomplete as reason:
         facts["results"] = f"none: {reason}"
+    return _table(facts)
+
+
+def _table(facts: dict[str, str]) -> list[str]:
     return [
         "| | |",
         "| --- | --- |",

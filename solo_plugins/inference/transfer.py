@@ -3,7 +3,6 @@
 
 __all__ = ["DATASETS_OF_THE_PAPER", "TransferSettings", "transfer"]
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from solo_plugins.inference.downstream import (
     open_splits,
 )
 from solo_plugins.inference.encoder import Encoder, load
+from solo_plugins.runs.files import digest
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.provenance import commit
 from solo_plugins.runs.transfer import Cell, TransferTable
@@ -124,14 +124,10 @@ def transfer(path: str | Path, settings: TransferSettings | None = None) -> Path
 
 
 def _identity(encoder: Encoder) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with encoder.checkpoint.open("rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
     mean, std = encoder.normalization
     return {
         "checkpoint": encoder.checkpoint.name,
-        "sha256": digest.hexdigest(),
+        "sha256": digest(encoder.checkpoint),
         "transform": {
             "dataset": encoder.config.data.dataset,
             "crop_size": encoder.crop_size,

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from solo_plugins.report.curves import Curves, read_curves
 from solo_plugins.report.search import LeftOut
 from solo_plugins.runs.description import Description
+from solo_plugins.runs.files import digest
 from solo_plugins.runs.find import compared
 from solo_plugins.runs.folder import RunFileError, RunFolder
 from solo_plugins.runs.transfer import TransferTable
@@ -227,6 +228,9 @@ def _add_evaluation(run: RunRecord, folder: RunFolder, path: Path) -> None:
         content = folder.read_evaluation(path)
         if content is None:
             return
+        if late := _outdated(content, folder):
+            run.unreadable.append(LeftOut(str(path), late))
+            return
         if "@" in path.stem:
             run.elsewhere += _on_other_data(content, kind, path.stem.partition("@")[2])
         elif kind == "knn":
@@ -244,18 +248,44 @@ def _add_evaluation(run: RunRecord, folder: RunFolder, path: Path) -> None:
             _take(run, {f"{column}_{name}": math.nan for name in names}, "unreadable")
 
 
+def _outdated(content: Mapping[str, Any], folder: RunFolder) -> str:
+    """Say that a result is of another step than the run's last, or nothing."""
+    checkpoint, state, last = (
+        content.get("checkpoint"),
+        folder.read_state(),
+        folder.find_checkpoint(),
+    )
+    if not isinstance(checkpoint, Mapping) or state is None or last is None:
+        return ""  # one of an earlier commit
+    step, ends = checkpoint.get("step"), state.steps
+    if checkpoint.get("file") != last.name or not isinstance(step, int) or ends in (0, step):
+        return ""
+    return f"it was measured at step {step} of the run, which went on to step {ends}: measure again"
+
+
 def _add_transfer(run: RunRecord, folder: RunFolder) -> None:
-    """Add the newest table of probes on other data sets."""
-    path = folder.newest_transfer()
-    try:
-        rows = [] if path is None else TransferTable(path).summaries()
-    except RunFileError as error:
-        run.unreadable.append(LeftOut(str(path), f"cannot be used: {error.reason}"))
+    """Add the newest table of probes of the run's checkpoint on other data sets."""
+    last, others = folder.find_checkpoint(), []
+    if last is None:
         return
-    for row in rows:
+    for path in folder.transfers():
+        try:
+            table = TransferTable(path)
+        except RunFileError as error:
+            run.unreadable.append(LeftOut(str(path), f"cannot be used: {error.reason}"))
+            continue
+        if table.identity.get("sha256") in (None, digest(last)):
+            run.elsewhere += _transferred(table)
+            return
+        others.append(LeftOut(str(path), f"it is of another checkpoint than {last.name} is now"))
+    run.unreadable += others
+
+
+def _transferred(table: TransferTable) -> Iterator[Elsewhere]:
+    for row in table.summaries():
         how = f"transfer, images of each class: {row.shots}, draws: {row.draws}, {row.metric}"
         for features, (mean, spread) in row.accuracies.items():
-            run.elsewhere.append(Elsewhere(row.dataset, how, features, mean, spread))
+            yield Elsewhere(row.dataset, how, features, mean, spread)
 
 
 def _on_other_data(content: Mapping[str, Any], kind: str, data: str) -> list[Elsewhere]:

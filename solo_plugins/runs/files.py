@@ -2,10 +2,11 @@
 """Writing files whole or not at all, and reading them without trust in what they hold."""
 
 __all__ = [
-    "RunFileError", "clean", "parse_json", "parse_yaml", "read_text", "whole_folder", "write_bytes",
-    "write_json", "write_text",
+    "RunFileError", "clean", "digest", "parse_json", "parse_yaml", "read_text", "whole_folder",
+    "write_bytes", "write_json", "write_text",
 ]  # fmt: skip
 
+import hashlib
 import json
 import os
 import shutil
@@ -100,6 +101,22 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
             becomes null.
     """
     write_text(path, json.dumps(without_nan(dict(content)), indent=2, allow_nan=False) + "\n")
+
+
+def digest(path: Path) -> str:
+    """Compute a file's SHA-256.
+
+    Args:
+        path: the file.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            found.update(part)
+    return found.hexdigest()
 
 
 @contextmanager

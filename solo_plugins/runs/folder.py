@@ -427,13 +427,9 @@ class RunFolder:
         """
         return self.path / f"{_TRANSFER}-{digest}.json"
 
-    def newest_transfer(self) -> Path | None:
-        """Find the table of probes on other data sets that was written last.
-
-        Returns:
-            Its path, or None if there is none.
-        """
-        return min(self.path.glob(f"{_TRANSFER}-*.json"), key=_age, default=None)
+    def transfers(self) -> list[Path]:
+        """List the tables of probes on other data sets, the one that was written last first."""
+        return sorted(self.path.glob(f"{_TRANSFER}-*.json"), key=_age)
 
 
 def _read_saved(path: Path) -> DictConfig:

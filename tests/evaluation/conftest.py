@@ -25,7 +25,6 @@ def linear_cfg(tmp_path: Path) -> Callable[..., DictConfig]:
                 "accelerator": "cpu",
                 "max_epochs": 2,
                 "limit_train_batches": 2,
-                "limit_val_batches": 2,
                 "num_sanity_val_steps": 0,
                 "log_every_n_steps": 1,
                 "enable_progress_bar": False,

@@ -80,7 +80,8 @@ def test_a_run_of_any_method_gets_a_result(
     run = make_run(method, **kwargs)
     result = knn(knn_cfg(run))
     written = json.loads((run / "knn.json").read_text())
-    assert written.keys() == {"results", "features", "outputs", "data", "commit"}
+    described = {"data", "transform", "checkpoint", "commit"}
+    assert written.keys() == {"results", "features", "outputs", *described}
     assert len(result["results"]) == 2 * (2 + 2)
     assert result["results"][0].keys() == {
         "features", "k", "temperature", "distance", "acc1", "acc5",

@@ -123,6 +123,8 @@ def test_the_result_lies_in_the_pretraining_runs_folder(
             "train_fingerprint": None,
             "val_fingerprint": None,
         },
+        "transform": {"crop_size": 16, "mean": None, "std": None},
+        "checkpoint": {"file": "last.ckpt", "step": None},
     }
     assert {"last.ckpt", "config.yaml", "metrics.csv", "summary.json"} <= {
         path.name for path in result.folder.iterdir()

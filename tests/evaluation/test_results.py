@@ -3,15 +3,19 @@
 
 import json
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from solo_plugins.evaluation.knn import knn
+from solo_plugins.evaluation.linear import linear
 from solo_plugins.evaluation.results import result_path
 from solo_plugins.report.read import read_run
 from solo_plugins.runs.folder import RunFolder, RunState
@@ -48,10 +52,108 @@ def test_other_data_are_named(
 ) -> None:
     cfg = None if run is None else OmegaConf.create({"data": run})
     pretrained = Pretrained(tmp_path / "last.ckpt", cfg, None)
-    path = result_path(pretrained, OmegaConf.create({"data": evaluation}), "linear", "backbone")
+    asked = OmegaConf.create({"data": evaluation, "augmentations": [{"crop_size": 8}]})
+    path = result_path(pretrained, asked, "linear", "backbone")
     assert (path.name == "linear-backbone.json") is own
     assert path.name.startswith("linear-backbone")
     assert (evaluation["dataset"] in path.name) != own
+
+
+_VIEW = {"crop_size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
+
+
+@pytest.mark.parametrize(
+    ("view", "settings", "checkpoint", "name"),
+    [
+        ({}, {}, "last", "knn.json"),
+        ({}, {"limit_val_batches": 1.0}, "last", "knn.json"),
+        ({"crop_size": 12}, {}, "last", "knn@digits-crop-12.json"),
+        ({"mean": [0, 0, 0]}, {}, "last", "knn@digits-transform-*.json"),
+        ({"crop_size": 12, "std": [1, 1, 1]}, {}, "last", "knn@digits-transform-*.json"),
+        ({}, {"limit_val_batches": 2}, "last", "knn@digits-val-2.json"),
+        ({}, {"limit_val_batches": 1}, "last", "knn@digits-val-1.json"),
+        ({}, {"limit_val_batches": 0.5}, "last", "knn@digits-val-0.5.json"),
+        ({}, {}, "best", "knn@digits-best.json"),
+        ({"crop_size": 12}, {}, "a-ep=0", "knn@digits-crop-12-a-ep=0.json"),
+    ],
+)
+def test_what_is_not_the_runs_own_result_is_named(
+    view: dict, settings: dict, checkpoint: str, name: str, tmp_path: Path
+) -> None:
+    for file in ("last", "best", "a-ep=0"):
+        (tmp_path / f"{file}.ckpt").touch()
+    run = OmegaConf.create({"data": {"dataset": "digits"}, "augmentations": [_VIEW]})
+    given = {"data": {"dataset": "digits"}, "augmentations": [{**_VIEW, **view}], **settings}
+    pretrained = Pretrained(tmp_path / f"{checkpoint}.ckpt", run, None)
+    path = result_path(pretrained, OmegaConf.create(given), "knn")
+    assert fnmatch(path.name, name)
+    assert path.parent == tmp_path
+
+
+def _finished(run: Path, step: int) -> None:
+    """Let a run have ended at a step, in its checkpoint and in what it says of itself."""
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    torch.save({**checkpoint, "global_step": step}, run / "last.ckpt")
+    RunFolder(run).write_summary({"epochs": 2, "steps": step})
+    RunFolder(run).write_state(RunState("finished", epochs=2, steps=step))
+
+
+@pytest.mark.usefixtures("methods", "lightning_quiet")
+def test_fewer_settings_leave_the_rows_of_the_others(make_run: Make, knn_cfg: Make) -> None:
+    run = make_run()
+    whole = knn(knn_cfg(run))["results"]
+    knn(knn_cfg(run, k=[5], distance=["cosine"], features=["backbone"]))
+    written = json.loads((run / "knn.json").read_text())
+    assert written["results"][: len(whole)] == whole
+    assert [row["k"] for row in written["results"][len(whole) :]] == [5]
+    assert "outputs" in written
+    # once the checkpoint is another nothing of that holds any more
+    _finished(run, 9)
+    knn(knn_cfg(run, k=[5], distance=["cosine"], features=["backbone", "backbone"]))
+    written = json.loads((run / "knn.json").read_text())
+    assert [row["k"] for row in written["results"]] == [5]
+    assert "outputs" not in written
+    assert written["checkpoint"] == {"file": "last.ckpt", "step": 9}
+    (run / "knn.json").write_text('{"results": 3}')
+    knn(knn_cfg(run, k=[5], distance=["cosine"]))
+    assert len(json.loads((run / "knn.json").read_text())["results"]) == 2
+
+
+@pytest.mark.usefixtures("methods", "lightning_quiet")
+def test_a_result_of_an_earlier_step_is_not_shown_as_the_runs(
+    make_run: Make, knn_cfg: Make, linear_cfg: Make
+) -> None:
+    run = make_run()
+    _finished(run, 4)
+    knn(knn_cfg(run, k=[20], distance=["cosine"]))
+    linear(linear_cfg(run, max_epochs=1))
+    assert {"knn_backbone", "linear_backbone"} <= read_run(run).numbers.keys()
+    _finished(run, 9)
+    read = read_run(run)
+    assert not {"knn_backbone", "linear_backbone"} & read.numbers.keys()
+    reasons = {Path(note[0]).name: note.reason for note in read.unreadable}
+    assert reasons.keys() == {"knn.json", "linear-backbone.json"}
+    assert "at step 4 of the run, which went on to step 9" in reasons["knn.json"]
+
+
+@pytest.mark.usefixtures("methods", "lightning_quiet")
+@pytest.mark.parametrize("trial", [True, False], ids=["trial", "stopped"])
+def test_a_probe_that_has_not_done_its_last_epoch_leaves_the_result_alone(
+    trial: bool, make_run: Make, linear_cfg: Make, capsys: pytest.CaptureFixture
+) -> None:
+    run = make_run()
+    whole = linear(linear_cfg(run, max_epochs=1))
+    before = whole.path.read_bytes()
+
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.should_stop = True  # as at the end of `max_time`
+
+    limit = {"fast_dev_run": True} if trial else {}
+    cfg = linear_cfg(run, max_epochs=3, check_val_every_n_epoch=1, **limit)
+    linear(cfg, callbacks=[] if trial else [Stop()])
+    assert whole.path.read_bytes() == before
+    assert "No result is written to linear-backbone.json" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("methods", "lightning_quiet")

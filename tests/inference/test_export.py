@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,6 +177,18 @@ def test_the_card_has_the_runs_numbers(make_run: Make, tmp_path: Path) -> None:
     for line in ("| active fraction of codes | 0.123 |", "| linear probe on features | 61.50 % |"):
         assert line in text
     assert "| target | rectified, p = 1, mu = 0, 0.500 active |" in text
+
+
+def test_the_card_of_another_checkpoint_has_none_of_the_runs_numbers(
+    make_run: Make, tmp_path: Path
+) -> None:
+    run = make_run()
+    (run / "summary.json").write_text(json.dumps({"epochs": 2, "steps": 6}))
+    shutil.copy(run / "last.ckpt", run / "a-ep=0.ckpt")
+    folder = export(run / "a-ep=0.ckpt", tmp_path / "out", onnx=False).folder
+    text = (folder / "README.md").read_text()
+    assert "| results | none: those of the run are of last.ckpt |" in text
+    assert "epochs" not in text
 
 
 def test_a_folder_that_holds_something_is_left_as_it_is(shared_run: Path, tmp_path: Path) -> None:

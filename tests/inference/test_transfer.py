@@ -248,6 +248,18 @@ def test_another_checkpoint_has_a_table_of_its_own(run: Path, root: Path) -> Non
     second = transfer(run, settings)
     assert first != second
     assert {name: _contents(run)[name] for name in before} == before
+    folder = RunFolder(run)
+    folder.write_summary({"epochs": 2})
+    folder.write_state(RunState("finished"))
+    torch.save(checkpoint, run / "last.ckpt")  # the second table is newer, and not its
+    read = read_run(run)
+    found = {row.features: row.acc1 for row in read.elsewhere}
+    (summary,) = TransferTable(first.with_suffix(".json")).summaries()
+    assert found == {name: mean for name, (mean, _) in summary.accuracies.items()}
+    assert read.unreadable == []
+    first.with_suffix(".json").unlink()
+    (note,) = read_run(run).unreadable
+    assert note.reason == "it is of another checkpoint than last.ckpt is now"
 
 
 def _no_data(root: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
