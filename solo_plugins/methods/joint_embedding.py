@@ -161,7 +161,7 @@ class JointEmbedding(BaseMethod):
         loss, terms = self.objective(views, batch_idx)
         losses = {f"train_{name}_loss": value for name, value in terms.items()}
         self.log_dict({f"train_{self.loss_name}": loss, **losses}, on_epoch=True, sync_dist=True)
-        if self.global_step % self.settings.logging_interval == 0:
+        if self.measures_sparsity():
             self._log_sparsity(torch.cat(views[: self.num_large_crops]))
         terms = {name: value.detach() for name, value in terms.items()}
         if self.no_labels:
@@ -232,7 +232,7 @@ class JointEmbedding(BaseMethod):
 
     def _log_diagnostics(self, diagnostics: OutputDiagnostics, stage: str) -> None:
         if diagnostics.update_count == 0:
-            return  # an epoch of fewer steps than `logging_interval`
+            return  # an epoch that ended before its last step
         diagnostics.target = self.target
         metrics: dict[str, Any] = diagnostics.compute()
         diagnostics.reset()
@@ -242,6 +242,19 @@ class JointEmbedding(BaseMethod):
             metrics["target_l0"] = self.target_l0
         metrics = {f"{stage}_{_LOGGED.get(name, name)}": metrics[name] for name in metrics}
         self.log_dict(metrics, sync_dist=True)
+
+    def measures_sparsity(self) -> bool:
+        """Tell whether the sparsity of the present step is logged.
+
+        Returns:
+            True every ``logging_interval`` steps, and at the last one of an epoch and of the run:
+            what is said of either is not older than it is.
+        """
+        if self.global_step % self.settings.logging_interval == 0:
+            return True
+        if self._trainer is None:
+            return False
+        return self.trainer.is_last_batch or self.global_step + 1 == self.trainer.max_steps
 
     def step_generator(self, batch_idx: int) -> torch.Generator:
         """Seed the present step's draws, the same on all ranks and again when a run is resumed.

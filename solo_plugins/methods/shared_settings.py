@@ -26,7 +26,7 @@ class JointEmbeddingSettings(Block):
         projector_type: ``rectified_mlp``, which ends in ReLU, ``rep_rectified_mlp``, whose ReLU has
             GELU's gradient, or ``mlp``.
         add_projector_classifier: train an online linear classifier on the outputs too.
-        logging_interval: steps between two logs of the sparsity metrics.
+        logging_interval: steps between two logs of sparsity; an epoch's last has one too.
 
     Raises:
         ConfigurationError: if a value is out of range; the text names key, rule and value.

@@ -144,7 +144,7 @@ def _report(result: PretrainResult, cfg: DictConfig) -> None:
         say(f"Online kNN accuracy (backbone, top 1): {metrics['val_knn_acc1']:.1f} %")
     if "val_acc1" in metrics:
         say(f"Online linear probe (backbone, top 1): {metrics['val_acc1']:.1f} %")
-    for stage in ("val", "train_epoch", "train"):
+    for stage in ("val", "train_step", "train"):
         name, _, suffix = stage.partition("_")
         key = f"{name}_l0_sparsity_metric" + (f"_{suffix}" if suffix else "")
         if key in metrics:

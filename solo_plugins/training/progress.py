@@ -188,7 +188,8 @@ def _parts(metrics: Mapping[str, Any], shown: Shown, suffix: str, *, validated: 
     value = metrics.get(f"{shown.loss}{suffix}", metrics.get(shown.loss))
     if value is not None:
         parts.append(f"loss {float(value):.4g}")
-    stage, suffix = ("val", "") if validated and f"val_{_ACTIVE}" in metrics else ("train", suffix)
+    whole = validated and f"val_{_ACTIVE}" in metrics
+    stage, suffix = ("val", "") if whole else ("train", suffix and "_step")  # as it is by now
     if (active := metrics.get(f"{stage}_{_ACTIVE}{suffix}")) is not None:
         target = metrics.get(f"{stage}_{_TARGET}{suffix}")
         wanted = "" if target is None else f" ({100 * float(target):.3g})"

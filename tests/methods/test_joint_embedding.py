@@ -4,6 +4,7 @@
 import csv
 import json
 import math
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -116,12 +117,43 @@ def test_diagnostics_are_not_in_the_checkpoint(watched: tuple[_Watch, PretrainRe
     assert not any("diagnostics" in name for name in checkpoint["state_dict"])
 
 
-def test_an_epoch_without_a_logged_step_has_no_training_diagnostics(make_cfg: Make) -> None:
+class _LastOutputs(Callback):
+    """Keeps the active fraction of the outputs of each step, by hand."""
+
+    def __init__(self) -> None:
+        self.active: list[float] = []
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        objective = pl_module.objective
+
+        def watched(views: Any, batch_idx: int) -> Any:
+            self.active.append(float((torch.cat(list(views)) > 0).double().mean()))
+            return objective(views, batch_idx)
+
+        pl_module.objective = watched
+
+
+@pytest.mark.parametrize("interval", [1, 2, 100])
+def test_the_active_fraction_of_a_run_without_validation_is_that_of_its_last_step(
+    interval: int, make_cfg: Make, capsys: pytest.CaptureFixture
+) -> None:
+    outputs = _LastOutputs()
+    cfg = make_cfg(limit_val_batches=0, method_kwargs__logging_interval=interval, optimizer__lr=1.0)
+    pretrain(cfg, callbacks=[outputs])
+    said = capsys.readouterr().out
+    assert len(outputs.active) == 6
+    assert len({f"{100 * active:.1f}" for active in outputs.active}) > 3
+    lines = re.findall(r"^epoch \d/2 .*active ([\d.]+) %", said, re.MULTILINE)
+    assert lines == [f"{100 * outputs.active[step]:.1f}" for step in (2, 5)]
+    assert f"Active outputs: {lines[1]} %" in said
+
+
+def test_every_epoch_has_training_diagnostics_however_few_its_steps(make_cfg: Make) -> None:
     folder = pretrain(make_cfg(method_kwargs__logging_interval=100)).folder
     with (folder / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["epoch"]]
-    for name, epochs in {"train_dead_outputs": {"0"}, "val_dead_outputs": {"0", "1"}}.items():
-        assert {row["epoch"] for row in rows if row[name]} == epochs
+    for name in ("train_dead_outputs", "val_dead_outputs"):
+        assert {row["epoch"] for row in rows if row[name]} == {"0", "1"}
 
 
 class _Retarget(Callback):

@@ -21,8 +21,9 @@ SHOWN = Shown("train_loss", {"kNN": "val_knn_acc1", "probe": "val_acc1"})
 METRICS = {
     "train_loss": 7.0,
     "train_loss_epoch": 7.41234,
-    "train_l0_sparsity_metric_epoch": 0.25,
-    "train_target_l0_epoch": 0.1216,
+    "train_l0_sparsity_metric_step": 0.25,
+    "train_l0_sparsity_metric_epoch": 0.7,  # the mean of an epoch in which it fell
+    "train_target_l0_step": 0.1216,
     "val_l0_sparsity_metric": 0.466,
     "val_target_l0": 0.5,
     "val_knn_acc1": 87.54,

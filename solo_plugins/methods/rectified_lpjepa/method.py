@@ -110,7 +110,7 @@ class RectifiedLpJEPA(JointEmbedding):
             self.criterion.control(
                 torch.cat(list(views[:num_large])), self.projector, progress=progress
             )
-            if self.global_step % self.settings.logging_interval == 0:
+            if self.measures_sparsity():
                 self.log("train_scheduled_l0", self.criterion.active_fraction(progress))
         return loss, terms
 

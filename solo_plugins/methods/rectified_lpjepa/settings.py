@@ -87,7 +87,7 @@ class RectifiedLpJEPASettings(JointEmbeddingSettings):
         cuda_graph: record the regulariser's operations on an NVIDIA GPU and start them all at once,
             with the same results; with ``random`` and ``hadamard`` only.
         add_projector_classifier: train an online linear classifier on the outputs too.
-        logging_interval: steps between two logs of the sparsity metrics.
+        logging_interval: steps between two logs of sparsity; an epoch's last has one too.
 
     Raises:
         ConfigurationError: if a value is out of range; the text names key, rule and value.
