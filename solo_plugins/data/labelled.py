@@ -9,13 +9,14 @@ from functools import cached_property
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 from typing_extensions import override
 
 from solo_plugins.data.dali import LabelledDaliLoader, OrderedDaliLoader
 from solo_plugins.data.datasets import labels_of
 from solo_plugins.data.encoded import EncodedFiles
 from solo_plugins.data.fraction import training_part
+from solo_plugins.data.loader import QuietLoader
 from solo_plugins.data.module import PretrainDataModule, num_workers
 from solo_plugins.data.pixels import Pixels
 from solo_plugins.data.transforms import (
@@ -115,7 +116,7 @@ class LabelledDataModule(PretrainDataModule):
         """
         if self.cfg.data.format == "dali":
             return self._ordered(train=train, rank=0, world_size=1)
-        return DataLoader(
+        return QuietLoader(
             self._labelled(train=train, transform=eval_transform(self.cfg)),
             batch_size=self.cfg.optimizer.batch_size,
             num_workers=num_workers(self.cfg),

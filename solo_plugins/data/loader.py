@@ -5,8 +5,8 @@ __all__ = [
     "EpochSampler",
     "EpochSeededLoader",
     "Positioned",
+    "QuietLoader",
     "derived_seeds",
-    "ignore_signals",
     "seed_all",
 ]
 
@@ -24,6 +24,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from typing_extensions import override
+
+# What a terminal or a cluster sends to all processes, beside SIGTERM.
+_IGNORED = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 
 
 class _Draw(NamedTuple):
@@ -63,7 +66,23 @@ class Positioned:
         return skipped
 
 
-class EpochSeededLoader(Positioned, DataLoader):
+class QuietLoader(DataLoader):
+    """torch's loader, whose loading processes leave signals to the one that trains, from birth.
+
+    Args:
+        dataset: as for torch's, and so are the others.
+    """
+
+    def __init__(self, dataset: Dataset, **settings: Any) -> None:
+        super().__init__(dataset, worker_init_fn=_ignore_signals, **settings)
+
+    @override
+    def __iter__(self) -> Any:
+        with _signals_wait():
+            return super().__iter__()
+
+
+class EpochSeededLoader(Positioned, QuietLoader):
     """Shuffles by the run's seed and the epoch, and augments by seed, epoch and image alone.
 
     The number of loading processes, and where in an epoch loading began, change nothing: a run that
@@ -104,7 +123,6 @@ class EpochSeededLoader(Positioned, DataLoader):
             pin_memory=torch.cuda.is_available(),
             drop_last=True,
             persistent_workers=num_workers > 0,
-            worker_init_fn=ignore_signals,
         )
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # the base's is private
@@ -160,7 +178,21 @@ class _Seeded(_OfDraws):
         return self.dataset[draw.image]
 
 
-def ignore_signals(worker: int = 0) -> None:
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Keep signals until a block ends, in processes that it starts until `_ignore_signals`.
+
+    Yields:
+        None.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *_IGNORED})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ignore_signals(worker: int = 0) -> None:
     """Leave what a terminal or a cluster sends to all processes to the one that trains.
 
     A loading process that answers, too, would end before the step that is waited for. SIGTERM of
@@ -170,10 +202,13 @@ def ignore_signals(worker: int = 0) -> None:
     Args:
         worker: the loading process's number.
     """
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
     trains = multiprocessing.parent_process()
-    if trains is not None and hasattr(signal, "sigwaitinfo"):
+    if trains is None or not hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    else:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_when_told_by, args=(trains.pid,), daemon=True).start()
 

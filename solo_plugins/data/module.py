@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler
 from torchvision import datasets
 from typing_extensions import override
 
@@ -31,7 +31,7 @@ from solo_plugins.data.encoded import EncodedFiles
 from solo_plugins.data.files import ImageFiles
 from solo_plugins.data.folder import FolderScan, scan_folder
 from solo_plugins.data.fraction import keep_fraction
-from solo_plugins.data.loader import EpochSeededLoader, ignore_signals
+from solo_plugins.data.loader import EpochSeededLoader, QuietLoader
 from solo_plugins.data.notes import class_notes, normalization_note, size_note
 from solo_plugins.data.peers import end_peers
 from solo_plugins.data.pixels import Pixels
@@ -298,13 +298,12 @@ class PretrainDataModule(pl.LightningDataModule):
         rank, world_size = self._process
         if world_size > 1:
             sampler = DistributedSampler(dataset, world_size, rank, shuffle=False)
-        return DataLoader(
+        return QuietLoader(
             dataset,
             batch_size=self.cfg.optimizer.batch_size,
             sampler=sampler,
             num_workers=num_workers(self.cfg),
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=ignore_signals,
         )
 
 

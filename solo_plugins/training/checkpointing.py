@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
 """When a run's checkpoints are written, and how it stops between two steps."""
 
-__all__ = ["LastCheckpoint", "LimitReached", "NewSchedule"]
+__all__ = ["KeptCheckpoint", "LastCheckpoint", "LimitReached", "NewSchedule"]
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch.callbacks import Callback, Checkpoint, Timer
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, Timer
 from torch.optim import Optimizer
 from typing_extensions import override
 
@@ -272,6 +273,27 @@ class LastCheckpoint(Checkpoint):
             self._place = None
             self._tell_loader(trainer, "set_position", 0)
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+
+class KeptCheckpoint(ModelCheckpoint):
+    """Lightning's kept checkpoints, which a run's folder takes along when it is moved.
+
+    Lightning forgets the best score then, and the next checkpoint takes the place of the best one.
+    """
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        best = Path(state_dict["best_model_path"]).name
+        if best and self.dirpath and (Path(self.dirpath) / best).is_file():
+            state_dict = {**state_dict, "dirpath": self.dirpath}
+            for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                state_dict[name] = self._here(state_dict.get(name))
+            kept = state_dict.get("best_k_models", {})
+            state_dict["best_k_models"] = {self._here(path): kept[path] for path in kept}
+        super().load_state_dict(state_dict)
+
+    def _here(self, path: str | None) -> str:
+        return str(Path(str(self.dirpath)) / Path(path).name) if path else ""
 
 
 class NewSchedule(Callback):

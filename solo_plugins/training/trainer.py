@@ -18,7 +18,6 @@ from lightning.pytorch import LightningModule, Trainer, profilers
 from lightning.pytorch.callbacks import (
     Callback,
     LearningRateMonitor,
-    ModelCheckpoint,
     ProgressBar,
 )
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -36,7 +35,12 @@ from solo_plugins.runs.find import ResumePoint, claimed
 from solo_plugins.runs.folder import RunFolder, RunState, folder_name
 from solo_plugins.runs.log import MetricsLog
 from solo_plugins.training.callbacks import RecordRun, SeedSteps, StopOnNonFinite
-from solo_plugins.training.checkpointing import LastCheckpoint, LimitReached, NewSchedule
+from solo_plugins.training.checkpointing import (
+    KeptCheckpoint,
+    LastCheckpoint,
+    LimitReached,
+    NewSchedule,
+)
 from solo_plugins.training.progress import Shown, progress_callbacks
 from solo_plugins.training.signals import Interrupted, Signals, ends_a_job, requeue
 from solo_plugins.training.strategy import DataParallel
@@ -331,7 +335,7 @@ def _checkpoint_callbacks(
     }
     if options.frequency > 1 or options.keep_prev:
         callbacks.append(
-            ModelCheckpoint(
+            KeptCheckpoint(
                 filename=f"{folder_name(cfg.name)}-ep={{epoch}}",
                 every_n_epochs=options.frequency,
                 save_top_k=-1 if options.keep_prev else 1,
@@ -341,7 +345,7 @@ def _checkpoint_callbacks(
     if options.monitor is not None:
         best = folder.BEST_CHECKPOINT_STEM
         callbacks.append(
-            ModelCheckpoint(filename=best, monitor=options.monitor, mode=options.mode, **every)
+            KeptCheckpoint(filename=best, monitor=options.monitor, mode=options.mode, **every)
         )
     return callbacks
 

@@ -345,6 +345,18 @@ def test_more_epochs_follow_the_new_schedule(make_cfg: Make, capsys: pytest.Capt
     assert _state(source)["status"] == "finished"
 
 
+def test_the_best_checkpoint_is_known_again_in_a_folder_that_was_moved(
+    make_cfg: Make, tmp_path: Path
+) -> None:
+    monitored = {"checkpoint__monitor": "epoch", "checkpoint__mode": "min"}  # the first is the best
+    settings = {**_RESUMED, **monitored, "max_epochs": 3}
+    assert _stop(make_cfg(**settings), _Signal(4)) == 128 + signal.SIGTERM
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    folder = pretrain(make_cfg(**settings, checkpoint__dir=str(tmp_path / "moved"))).folder
+    assert _steps(folder) == list(range(9))
+    assert torch.load(folder / "best.ckpt", weights_only=True)["epoch"] == 0
+
+
 @pytest.mark.parametrize(
     ("changed", "group"),
     [
