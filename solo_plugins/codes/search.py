@@ -35,6 +35,9 @@ class Index:
     Args:
         rows: codes (N, D) as a CSR matrix, or features as an array.
 
+    Raises:
+        ConfigurationError: if there are none, or a number in them is not finite.
+
     Example:
         >>> index = Index(scipy.sparse.csr_matrix([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]]))
         >>> found = index.search(scipy.sparse.csr_matrix([[0.0, 3.0], [0.0, 0.0]]), 2)
@@ -44,7 +47,7 @@ class Index:
 
     def __init__(self, rows: Rows) -> None:
         self.shape = rows.shape
-        unit = normalize(rows)
+        unit = _unit(rows, "the embeddings")
         self._columns = unit.T.tocsr() if scipy.sparse.issparse(unit) else unit.T
 
     def search(self, queries: Rows, k: int) -> Neighbours:
@@ -58,7 +61,7 @@ class Index:
             The neighbours; of equal cosines the lower number comes first.
 
         Raises:
-            ConfigurationError: if `k` or D is another.
+            ConfigurationError: if `k` or D is another, or a number is not finite.
         """
         num_rows, dim = self.shape
         if not 1 <= k <= num_rows:
@@ -68,11 +71,11 @@ class Index:
                 f"Expected queries of {dim} numbers, as the embeddings', but got "
                 f"{queries.shape[1]}."
             )
-        unit = normalize(queries)
+        if queries.shape[0] == 0:
+            return Neighbours(np.empty((0, k), int), np.empty((0, k)))
+        unit = _unit(queries, "queries")
         step = max(1, _AT_ONCE // num_rows)
         parts = [self._search(unit[i : i + step], k) for i in range(0, unit.shape[0], step)]
-        if not parts:
-            return Neighbours(np.empty((0, k), int), np.empty((0, k)))
         return Neighbours(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _search(self, queries: Rows, k: int) -> Neighbours:
@@ -83,6 +86,22 @@ class Index:
         none = np.asarray((queries != 0).sum(axis=1)).ravel() == 0
         index[none], similarity[none] = -1, 0
         return Neighbours(index, similarity)
+
+
+def _unit(rows: Rows, what: str) -> Rows:
+    """Scale rows to unit length, however large their numbers are."""
+    if 0 in rows.shape:
+        size = " x ".join(map(str, rows.shape))
+        raise ConfigurationError(f"Expected {what} to have rows of numbers but got {size}.")
+    values = rows.data if scipy.sparse.issparse(rows) else np.asarray(rows)
+    if not np.isfinite(values).all():
+        raise ConfigurationError(
+            f"Expected {what} to be finite but some numbers are NaN or infinite."
+        )
+    largest = float(np.abs(values).max(initial=0))
+    # the square of 2e19 is no float32 any more, and that of 1e-23 is 0
+    safe = largest == 0 or 1e-15 < largest < 1e18
+    return normalize(rows if safe else rows / largest)
 
 
 def nearest(rows: Rows, queries: Rows, k: int) -> Neighbours:

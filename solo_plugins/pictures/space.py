@@ -33,7 +33,8 @@ def check_umap(what: str) -> None:
     Raises:
         ConfigurationError: if it is not installed.
     """
-    if importlib.util.find_spec("umap") is None:
+    found = importlib.util.find_spec("umap")
+    if found is None or found.origin is None:  # an uninstall may leave an empty folder
         raise ConfigurationError(
             f"Expected umap-learn to be installed for {what} but it is not: "
             "pip install 'solo_plugins[umap]'."

@@ -44,11 +44,16 @@ class AutoUMAP(Callback):
         if trainer.sanity_checking or epoch % self.frequency or not trainer.is_global_zero:
             return
         rows, labels = _rows(trainer.val_dataloaders, pl_module)
-        planes = {
-            (space, method): plane(found, method)
-            for space, found in rows.items()
-            for method in METHODS
-        }
+        threads = torch.get_num_threads()
+        try:
+            planes = {
+                (space, method): plane(found, method)
+                for space, found in rows.items()
+                for method in METHODS
+            }
+        finally:
+            # UMAP takes all cores, and numba's threads are torch's: sums would be others then.
+            torch.set_num_threads(threads)
         names = [str(label) if label >= 0 else "" for label in labels]
         figure = draw_planes(planes, names, f"Epoch {epoch}: {len(labels)} validation images")
         self.path.mkdir(parents=True, exist_ok=True)

@@ -74,3 +74,33 @@ def test_a_cut_that_cannot_be_is_an_error(m: int) -> None:
 def test_a_search_that_cannot_be_is_an_error(k: int, dim: int, match: str) -> None:
     with pytest.raises(ConfigurationError, match=match):
         nearest(_codes(9), _codes(2, dim), k)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("where", ["embeddings", "queries"])
+def test_numbers_that_are_not_finite_are_one_line(bad: float, sparse: bool, where: str) -> None:
+    kind = scipy.sparse.csr_matrix if sparse else np.asarray
+    rows, damaged = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
+    damaged[1, 2] = bad
+    given = (damaged, rows) if where == "embeddings" else (rows, damaged)
+    with pytest.raises(ConfigurationError, match=f"Expected .*{where} to be finite but"):
+        nearest(*map(kind, given), 1)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_embeddings_of_nothing_are_one_line(shape: tuple[int, int]) -> None:
+    with pytest.raises(
+        ConfigurationError, match="rows of numbers but got . x ."
+    ):
+        nearest(scipy.sparse.csr_matrix(shape), scipy.sparse.csr_matrix((1, 3)), 1)
+
+
+@pytest.mark.parametrize("scale", [3e38, 1e-30, 1.0])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_cosines_do_not_depend_on_the_size_of_numbers(scale: float, sparse: bool) -> None:
+    kind = scipy.sparse.csr_matrix if sparse else np.asarray
+    rows = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 0.25]], dtype=np.float32)
+    found = nearest(kind(rows * np.float32(scale)), kind(rows[:1]), 3)
+    assert found.places.tolist() == [[0, 1, 2]]
+    assert found.similarity[0] == pytest.approx([1, 2**-0.5, 0], abs=1e-6)

@@ -2,6 +2,7 @@
 """Planes against scikit-learn's judges, and pictures of embeddings made by hand."""
 
 import json
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,8 @@ def test_a_setting_that_cannot_work_is_one_line(
 def test_without_umap_learn_it_says_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(space.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'solo_plugins\[umap\]'"):
-        write_space(folder)
+    empty = ModuleSpec("umap", None)  # of the folder that an uninstall may leave
+    for found in (None, empty):
+        monkeypatch.setattr(space.importlib.util, "find_spec", lambda name, found=found: found)
+        with pytest.raises(ConfigurationError, match=r"pip install 'solo_plugins\[umap\]'"):
+            write_space(folder)

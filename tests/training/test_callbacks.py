@@ -14,6 +14,7 @@ from torch import nn
 
 from solo_plugins.errors import ConfigurationError, NonFiniteLossError
 from solo_plugins.runs.folder import RunFolder
+from solo_plugins.training import umap
 from solo_plugins.training.callbacks import Resumable, StopOnNonFinite
 from solo_plugins.training.pretrain import PretrainResult, pretrain
 
@@ -85,9 +86,18 @@ def test_pictures_of_some_epochs_leave_training_as_it_is(
     keeps: bool, wanted: set[int], make_cfg: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("solo_plugins.training.umap.METHODS", ("pca",))  # UMAP compiles for long
+    threads = torch.get_num_threads()
+    draw = umap.plane
+
+    def on_all_cores(*arguments: Any) -> Any:
+        torch.set_num_threads(threads + 1)  # as numba does for UMAP
+        return draw(*arguments)
+
+    monkeypatch.setattr(umap, "plane", on_all_cores)
     settings = {"max_epochs": 3, "limit_train_batches": 1, "auto_resume__enabled": True}
     block = {"enabled": True, "dir": "pictures", "frequency": 2, "keep_previous": keeps}
     drawn = pretrain(make_cfg(**settings, auto_umap=block))
+    assert torch.get_num_threads() == threads
     found = {path.name for path in (drawn.folder / "pictures").iterdir()}
     assert found == {f"epoch={epoch}.pdf" for epoch in wanted}
     again = pretrain(make_cfg(**settings))

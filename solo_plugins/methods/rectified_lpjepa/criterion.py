@@ -107,12 +107,21 @@ class Criterion(nn.Module):
             z: outputs (N, D) of the large crops.
             projector: the projector that gave them.
             progress: the part of training that is done, from 0 to 1.
+
+        Raises:
+            ValueError: if no :class:`~solo_plugins.modules.ThresholdedReLU` is in `projector`.
         """
         if not self.settings.threshold_rate:
             return
-        for module in projector.modules():
-            if isinstance(module, ThresholdedReLU):
-                module.adjust(z, self.active_fraction(progress), self.settings.threshold_rate)
+        rectifiers = [part for part in projector.modules() if isinstance(part, ThresholdedReLU)]
+        if not rectifiers:
+            raise ValueError(
+                "Expected `projector` to end in a ThresholdedReLU, whose thresholds "
+                f"`threshold_rate` moves, but got {type(projector).__name__} without one: "
+                "`settings.projector(width)` builds one that has them."
+            )
+        for module in rectifiers:
+            module.adjust(z, self.active_fraction(progress), self.settings.threshold_rate)
 
 
 def _distance(first: Tensor, second: Tensor) -> Tensor:

@@ -4,8 +4,13 @@
 import math
 
 import pytest
+import torch
+from torch import nn
 
 from solo_plugins.methods.rectified_lpjepa.control import scheduled_active_fraction
+from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
+from solo_plugins.modules import RectifiedMLP
 
 
 def _log_odds(fraction: float) -> float:
@@ -23,3 +28,17 @@ def test_the_warm_up_is_a_line_in_log_odds_from_one_half(target: float, progress
 @pytest.mark.parametrize("target", [0.05, 1.0])
 def test_without_a_warm_up_it_is_the_target_at_once(target: float, progress: float) -> None:
     assert scheduled_active_fraction(target, warmup=0.0, progress=progress) == target
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.05])
+def test_thresholds_that_are_to_move_must_be_there(rate: float) -> None:
+    settings = {"proj_hidden_dim": 4, "proj_output_dim": 4, "threshold_rate": rate}
+    criterion, z = Criterion(RectifiedLpJEPASettings(**settings)), torch.rand(8, 4)
+    moved = RectifiedMLP(4, 4, 4).with_thresholds()
+    criterion.control(z, moved)
+    for without in (RectifiedMLP(4, 4, 4), nn.Linear(4, 4)):
+        if rate == 0:
+            criterion.control(z, without)
+            continue
+        with pytest.raises(ValueError, match=f"ThresholdedReLU.*but got {type(without).__name__}"):
+            criterion.control(z, without)
