@@ -17,6 +17,7 @@ from solo_plugins.args.models import PretrainSettings, defaults, pretrain_model
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.reading import plain, with_defaults
 from solo_plugins.args.references import check_two_views
+from solo_plugins.args.solo_methods import check_solo_method
 from solo_plugins.args.wording import check
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError, nearest
@@ -65,6 +66,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     cfg.optimizer.setdefault("classifier_lr", cfg.optimizer.lr)
     _complete_backbone(cfg)
     hardware = settle_hardware(cfg)
+    check_solo_method(cfg, hardware.num_devices * cfg.num_nodes)
     settle_dali(cfg, on_gpu=hardware.accelerator == "gpu")
     return cfg, hardware
 

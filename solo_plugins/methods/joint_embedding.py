@@ -175,7 +175,8 @@ class JointEmbedding(BaseMethod):
         # Both releases send the large crops of training and validation batches through here.
         out = super()._base_shared_step(X, targets)
         if self.projector_classifier is not None:
-            logits = self.projector_classifier(out["z"].detach())
+            classifier = self.projector_classifier  # z may be wider, as thresholds need float32
+            logits = classifier(out["z"].detach().to(classifier.weight.dtype))
             acc1, acc5 = accuracy_at_k(logits, targets, top_k=(1, min(5, logits.size(1))))
             loss = F.cross_entropy(logits, targets, ignore_index=-1)
             out.update(proj_loss=loss, proj_acc1=acc1, proj_acc5=acc5)

@@ -90,9 +90,7 @@ def test_numbers_that_are_not_finite_are_one_line(bad: float, sparse: bool, wher
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
 def test_embeddings_of_nothing_are_one_line(shape: tuple[int, int]) -> None:
-    with pytest.raises(
-        ConfigurationError, match="rows of numbers but got . x ."
-    ):
+    with pytest.raises(ConfigurationError, match="rows of numbers but got"):
         nearest(scipy.sparse.csr_matrix(shape), scipy.sparse.csr_matrix((1, 3)), 1)
 
 

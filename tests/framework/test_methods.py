@@ -2,6 +2,7 @@
 """Every method of the installed solo-learn, built from a configuration and trained."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from solo_plugins.args.pretrain import parse_cfg
+from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import METHODS, BaseMethod, release
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.training.pretrain import pretrain
@@ -166,3 +168,51 @@ def test_unknown_timm_backbone_is_an_error(
 
 def test_base_method_is_in_the_table(methods: dict) -> None:
     assert METHODS["base"] is BaseMethod
+
+
+def _with_crops(make_cfg: Callable[..., DictConfig], method: str, crops: int) -> DictConfig:
+    cfg = _cfg(make_cfg, method, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    cfg.augmentations[0].num_crops = crops
+    return cfg
+
+
+@pytest.mark.parametrize("crops", [1, 3])
+@pytest.mark.parametrize("method", sorted({*_SETTINGS, "rectified_lpjepa", "lejepa", "ncl"}))
+@pytest.mark.usefixtures("methods", "lightning_quiet")
+def test_another_number_of_crops_trains_or_is_one_line(
+    method: str, crops: int, make_cfg: Callable[..., DictConfig]
+) -> None:
+    if method in _SETTINGS:
+        cfg = _with_crops(make_cfg, method, crops)
+    else:
+        cfg = make_cfg(method, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+        cfg.augmentations[0].num_crops = crops
+    try:
+        pretrain(cfg)
+    except ConfigurationError as error:
+        assert re.search(r"crops|num_crops", str(error))  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "says"),
+    [
+        ("mocov2plus", {"optimizer__batch_size": 24}, r"`method_kwargs.queue_size` \(64\) .* 24"),
+        ("nnclr", {"method_kwargs.queue_size": 100}, r"`method_kwargs.queue_size` \(100\) .* 16"),
+        ("ressl", {"method_kwargs.queue_size": 8}, r"\(8\) to be a multiple of the 16 images"),
+        ("swav", {"method_kwargs.queue_size": 10}, "at least 16, .* but got 10"),
+        (
+            "dino",
+            {"method_kwargs.warmup_teacher_temperature_epochs": 3},
+            "at most `max_epochs`, which is 2, but got 3",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("methods")
+def test_settings_that_a_method_cannot_train_with_together_are_one_line(
+    method: str, changes: dict[str, Any], says: str, make_cfg: Callable[..., DictConfig]
+) -> None:
+    cfg = _cfg(make_cfg, method)
+    for key, value in changes.items():
+        OmegaConf.update(cfg, key.replace("__", "."), value, force_add=True)
+    with pytest.raises(ConfigurationError, match=says):
+        parse_cfg(cfg)

@@ -174,3 +174,13 @@ def test_a_method_without_target_logs_no_marginal_distance(make_cfg: Make) -> No
     metrics = pretrain(make_cfg("ncl", max_epochs=1, checkpoint__enabled=False)).metrics
     assert {f"val_{name}" for name in NAMES - {"marginal_distance"}} <= set(metrics)
     assert "val_marginal_distance" not in metrics
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_outputs_with_thresholds_are_probed_in_low_precision(
+    precision: str, make_cfg: Make
+) -> None:
+    kwargs = {"method_kwargs__threshold_rate": 0.1, "method_kwargs__row_floor": 0.25}
+    kwargs["method_kwargs__add_projector_classifier"] = True
+    metrics = pretrain(make_cfg(max_epochs=1, precision=precision, **kwargs)).metrics
+    assert 0 <= metrics["val_proj_acc1"] <= 100
