@@ -51,6 +51,9 @@ def started_by_torchrun() -> Iterator[None]:
     dist.init_process_group("gloo", timeout=timedelta(days=7))
     try:
         yield
+        # gloo's threads may still let go of the last exchange's tensors, for which they need
+        # Python: torch 2.6 ends the group without giving it to them and hangs. Here they get it.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 

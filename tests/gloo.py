@@ -31,6 +31,7 @@ def run(rank: int, function: Callable[..., Any], job: dict[str, Any], folder: Pa
     )
     result = function(*job["arguments"])
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(result))
+    dist.barrier()  # as `started_by_torchrun` does, and why
     dist.destroy_process_group()
 
 

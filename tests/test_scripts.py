@@ -16,6 +16,7 @@ from PIL import Image
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.framework import release
 from solo_plugins.methods.joint_embedding import JointEmbedding
+from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
 from solo_plugins.training.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,7 +89,7 @@ def test_hyper_parameters_are_the_papers(name: str) -> None:
         cfg.method_kwargs.rdm_reg_loss_weight,
     )
     assert got == PAPER[name]
-    kwargs = cfg.method_kwargs
+    kwargs = RectifiedLpJEPASettings(**cfg.method_kwargs)
     assert (kwargs.lp_norm_parameter, kwargs.mean_shift_value) == (1.0, 0.0)
     assert (kwargs.num_projections, kwargs.invariance_loss_weight) == (8192, 25.0)
     assert (cfg.max_epochs, cfg.optimizer.weight_decay, cfg.precision) == (1000, 1e-4, "16-mixed")

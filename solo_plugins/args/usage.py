@@ -21,10 +21,7 @@ PURPOSE = {
 }
 SETTINGS: dict[str, dict[str, tuple[str, str]]] = {
     "pretrain": {
-        "method_kwargs.target_active_fraction": (
-            "0.1",
-            "active outputs; beside ++method_kwargs.mean_shift_value=null",
-        ),
+        "method_kwargs.target_active_fraction": ("0.1", "active outputs, which determine mu"),
         "method_kwargs.mean_shift_value": ("-1.0", "mu, if no fraction is asked for"),
         "method_kwargs.projection_vectors_type": ("hadamard", "fast directions"),
         "max_epochs": ("100", "epochs"),
