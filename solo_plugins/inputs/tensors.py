@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Checks of tensors at the door of the maths, which would fail, or not fail, somewhere inside."""
 
-__all__ = ["check_real", "check_samples", "check_tensor"]
+__all__ = ["check_one_argument", "check_real", "check_samples", "check_tensor"]
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -25,6 +26,28 @@ def check_tensor(name: str, value: Any) -> None:
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"Expected `{name}` to be a tensor but got {type(value).__name__}.")
+
+
+def check_one_argument(name: str, others: Sequence[object]) -> None:
+    """Refuse views that are given one by one.
+
+    Args:
+        name: what is called.
+        others: the arguments beside the first one.
+
+    Raises:
+        TypeError: if there are any.
+
+    Example:
+        >>> check_one_argument("loss", ["z2"])
+        Traceback (most recent call last):
+        TypeError: Expected all views as one argument, `loss([z1, z2])`, but got 2 arguments.
+    """
+    if others:
+        raise TypeError(
+            f"Expected all views as one argument, `{name}([z1, z2])`, but got {1 + len(others)} "
+            "arguments."
+        )
 
 
 def check_real(name: str, tensor: Tensor) -> None:

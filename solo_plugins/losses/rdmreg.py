@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from solo_plugins import distributed
 from solo_plugins.distributions import Target
+from solo_plugins.inputs import check_one_argument
 from solo_plugins.losses.directions import Directions
 from solo_plugins.losses.projections import Projections
 from solo_plugins.losses.recorded import Recorder
@@ -46,6 +47,7 @@ class RDMReg(nn.Module):
 
     Raises:
         ValueError: if `chunk_size` is not positive.
+        TypeError: if `target` or `directions` is something else.
 
     Example:
         >>> from solo_plugins.losses.directions import RandomDirections
@@ -67,6 +69,16 @@ class RDMReg(nn.Module):
     ) -> None:
         super().__init__()
         check_chunk_size(chunk_size)
+        if isinstance(target, type) or not callable(getattr(target, "sample", None)):
+            raise TypeError(
+                "Expected `target` to be a distribution, such as RectifiedGeneralizedGaussian(), "
+                f"but got {_kind(target)}."
+            )
+        if isinstance(directions, type) or not callable(directions):
+            raise TypeError(
+                "Expected `directions` to be a way to draw them, such as RandomDirections(1024), "
+                f"but got {_kind(directions)}."
+            )
         self.target = target
         self.directions = directions
         self.share_target = share_target
@@ -81,7 +93,7 @@ class RDMReg(nn.Module):
     def forward(
         self,
         features: Tensor | Sequence[Tensor],
-        *,
+        *others: object,
         target: Tensor | None = None,
         projections: Tensor | Projections | None = None,
         generator: torch.Generator | None = None,
@@ -90,6 +102,7 @@ class RDMReg(nn.Module):
 
         Args:
             features: outputs (N, D) or (V, N, D), or a sequence of (N, D).
+            others: nothing: views come as one argument.
             target: samples to use in place of a draw; see :func:`sliced_wasserstein`.
             projections: directions to use in place of a draw; see :func:`sliced_wasserstein`.
             generator: where the draws come from, on the features' device. With several processes
@@ -101,6 +114,7 @@ class RDMReg(nn.Module):
         Raises:
             ValueError, TypeError: as :func:`sliced_wasserstein`.
         """
+        check_one_argument("rdm_reg", others)
         views = as_views(features)
         if target is not None:
             if projections is None:
@@ -144,6 +158,10 @@ class RDMReg(nn.Module):
         shape = (dim, num_views * num_samples)
         drawn = self.target.sample(shape, generator=generator, device=device)
         return drawn.T.unflatten(0, (num_views, num_samples))
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _says_so(part: object) -> bool:

@@ -133,6 +133,8 @@ def as_views(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
     views: list[Any] = [features] if alone else list(features)
     for view in views:
         check_real("features", view)
+        if not view.is_floating_point():
+            raise TypeError(f"Expected `features` to be floating point but got {view.dtype}.")
     wanted, got = "views of one shape (N, D)", f"{[tuple(view.shape) for view in views]}"
     if isinstance(features, Tensor):
         wanted, got = "(N, D) or (V, N, D)", f"shape {tuple(features.shape)}"

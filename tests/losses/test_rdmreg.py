@@ -77,3 +77,32 @@ def test_what_are_no_tensors_is_refused(z: Any) -> None:
 def test_a_chunk_size_that_is_not_positive_is_refused(chunk_size: int) -> None:
     with pytest.raises(ValueError, match=f"`chunk_size` to be positive but got {chunk_size}"):
         _module(chunk_size=chunk_size)
+
+
+TARGET = RectifiedGeneralizedGaussian(0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((RandomDirections(8), TARGET), "`target` to be a distribution.* but got RandomDirections"),
+        ((["a"], RandomDirections(8)), "`target` to be a distribution.* but got list"),
+        (
+            (RectifiedGeneralizedGaussian, RandomDirections(8)),
+            "but got the class Rectified",
+        ),
+        ((TARGET, 256), "`directions` to be a way to draw them.* but got int"),
+        ((TARGET, RandomDirections), "but got the class RandomDirections"),
+    ],
+)
+def test_parts_of_another_kind_are_named_at_once(arguments: tuple, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        RDMReg(*arguments)
+
+
+def test_views_one_by_one_and_integers_are_refused() -> None:
+    rdm_reg, z = RDMReg(TARGET, RandomDirections(8)), torch.rand(4, 3)
+    with pytest.raises(TypeError, match=r"`rdm_reg\(\[z1, z2\]\)`, but got 2 arguments"):
+        rdm_reg(z, z)
+    with pytest.raises(TypeError, match=r"floating point but got torch.int64"):
+        rdm_reg(torch.ones(4, 3, dtype=torch.int64))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from solo_plugins.inputs import check_one_argument
 from solo_plugins.losses import DIRECTIONS, RDMReg, mean_over_pairs
 from solo_plugins.methods.rectified_lpjepa.control import scheduled_active_fraction
 from solo_plugins.methods.rectified_lpjepa.settings import RectifiedLpJEPASettings
@@ -24,6 +25,9 @@ class Criterion(nn.Module):
     Args:
         settings: the method's settings.
 
+    Raises:
+        TypeError: if they are something else.
+
     Example:
         >>> criterion = Criterion(RectifiedLpJEPASettings(proj_hidden_dim=8, proj_output_dim=8))
         >>> loss, terms = criterion([torch.rand(16, 8), torch.rand(16, 8)])
@@ -36,6 +40,11 @@ class Criterion(nn.Module):
 
     def __init__(self, settings: RectifiedLpJEPASettings) -> None:
         super().__init__()
+        if not isinstance(settings, RectifiedLpJEPASettings):
+            raise TypeError(
+                "Expected `settings` to be RectifiedLpJEPASettings(...) but got "
+                f"{type(settings).__name__}."
+            )
         self.settings = settings
         target = settings.target()
         self.target_l0 = settings.active_fraction
@@ -50,7 +59,7 @@ class Criterion(nn.Module):
     def forward(
         self,
         views: Sequence[Tensor],
-        *,
+        *others: object,
         num_large: int | None = None,
         progress: float = 1.0,
         generator: torch.Generator | None = None,
@@ -59,6 +68,7 @@ class Criterion(nn.Module):
 
         Args:
             views: outputs (N, D) for each crop, large ones first.
+            others: nothing: views come as one argument.
             num_large: how many views are large crops; all by default.
             progress: the part of training that is done, from 0 to 1; counts if the target moves.
             generator: where directions and target samples come from, as for :class:`RDMReg`.
@@ -67,8 +77,11 @@ class Criterion(nn.Module):
             The loss, and its unweighted terms ``invariance`` and ``rdm_reg``.
 
         Raises:
-            ValueError: if a view is not (N, D) with D outputs, ``proj_output_dim``.
+            ValueError: if a view is not (N, D) with D outputs, ``proj_output_dim``, and as many
+                rows as the others.
+            TypeError: if views come as several arguments.
         """
+        check_one_argument("criterion", others)
         dim = self.settings.proj_output_dim
         for view in views:
             if view.ndim != 2 or view.size(1) != dim:
@@ -76,6 +89,9 @@ class Criterion(nn.Module):
                     f"Expected each of `views` to be outputs (N, {dim}) but got one of shape "
                     f"{tuple(view.shape)}; `z.chunk(2)` makes two views of one batch of both."
                 )
+        if len({len(view) for view in views}) > 1:
+            rows = ", ".join(str(len(view)) for view in views)
+            raise ValueError(f"Expected all `views` to have as many rows but got {rows}.")
         if (active_fraction := self.active_fraction(progress)) != self._active_fraction:
             self._active_fraction = active_fraction
             self.rdm_reg.target = self.settings.target(active_fraction)

@@ -42,3 +42,14 @@ def test_thresholds_that_are_to_move_must_be_there(rate: float) -> None:
             continue
         with pytest.raises(ValueError, match=f"ThresholdedReLU.*but got {type(without).__name__}"):
             criterion.control(z, without)
+
+
+def test_a_criterion_names_what_is_not_its_own() -> None:
+    with pytest.raises(TypeError, match=r"RectifiedLpJEPASettings\(...\) but got dict"):
+        Criterion({"proj_output_dim": 4})  # type: ignore[arg-type]
+    criterion = Criterion(RectifiedLpJEPASettings(proj_hidden_dim=4, proj_output_dim=4))
+    z = torch.rand(8, 4)
+    with pytest.raises(TypeError, match=r"`criterion\(\[z1, z2\]\)`, but got 2 arguments"):
+        criterion(z, z)
+    with pytest.raises(ValueError, match="as many rows but got 8, 6"):
+        criterion([z, z[:6]])
