@@ -4,7 +4,7 @@
 __all__ = ["RecordRun", "Resumable", "SeedSteps", "StopOnNonFinite", "last_metrics"]
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -282,13 +282,35 @@ class RecordRun(Callback):
     @override
     def state_dict(self) -> dict[str, Any]:
         metrics = {} if self._trainer is None else last_metrics(self._trainer)
-        return {"seconds": self._seconds(), "metrics": self._metrics | metrics}
+        own = {"seconds": self._seconds(), "metrics": self._metrics | metrics}
+        state = self.folder.read_state()
+        return own if state is None else {**own, "run_id": state.run_id}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._started -= state_dict["seconds"]
         # Earlier commits kept no metrics: the log has them.
         self._metrics = state_dict.get("metrics") or last_values(self.folder)
+
+    @classmethod
+    def check_own(cls, checkpoint: Path, saved: Mapping[str, Any]) -> None:
+        """Refuse to go on with a run from a checkpoint of another one.
+
+        Args:
+            checkpoint: the file, in the run's folder.
+            saved: what is in it.
+
+        Raises:
+            ConfigurationError: if it says that it is another run's.
+        """
+        state = RunFolder(checkpoint.parent).read_state()
+        whose = saved.get("callbacks", {}).get("RunFolder", {}).get("run_id")
+        if state is not None and whose not in (None, state.run_id):
+            raise ConfigurationError(
+                f"Expected {str(checkpoint)!r} to be of run {state.run_id}, as the folder's "
+                f"state.json says, but it is of run {whose}. `resume_from_checkpoint` begins a run "
+                "from another one's checkpoint, in a folder of its own."
+            )
 
     def metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return the last value of every metric, of earlier parts of the run too.

@@ -90,6 +90,8 @@ def fit(
     first_step = 0
     if run.checkpoint is not None:
         saved = load_checkpoint(run.checkpoint)
+        if not run.lengthens:
+            RecordRun.check_own(run.checkpoint, saved)
         check_weights(saved["state_dict"], model.state_dict(), run.checkpoint)
         first_step = _next_logged_step(saved)
         say(f"Resuming from {run.checkpoint}.")

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -343,6 +344,23 @@ def test_more_epochs_follow_the_new_schedule(make_cfg: Make, capsys: pytest.Capt
     assert _rates(again) == pytest.approx(_rates(whole)[6:], abs=1e-9)
     assert "goes on along a schedule of 4 epochs" in capsys.readouterr().out
     assert _state(source)["status"] == "finished"
+
+
+def test_another_runs_checkpoint_in_a_runs_folder_is_refused(make_cfg: Make) -> None:
+    folders = []
+    for seed in (5, 7):
+        assert _stop(make_cfg(**_RESUMED, seed=seed), _Signal(2)) == 128 + signal.SIGTERM
+        runs = Path(make_cfg().checkpoint.dir) / "rectified_lpjepa"
+        folders += [path for path in runs.iterdir() if path not in folders]
+    first, second = folders
+    before = (second / "metrics.csv").read_bytes()
+    shutil.copy(first / "last.ckpt", second / "last.ckpt")
+    message = f"{second.name}/last.ckpt' to be of run .* but it is of run "
+    with pytest.raises(ConfigurationError, match=message):
+        pretrain(make_cfg(**_RESUMED, seed=7))
+    assert (second / "metrics.csv").read_bytes() == before
+    begins = make_cfg(**_RESUMED, seed=7, max_epochs=3, resume_from_checkpoint=str(second))
+    assert pretrain(begins).folder not in folders
 
 
 def test_the_best_checkpoint_is_known_again_in_a_folder_that_was_moved(
