@@ -30,6 +30,7 @@ from solo_plugins.runs.writable import check_writable
 PAGE, OUTPUTS_CSV, IMAGES_CSV = "atlas.html", "outputs.csv", "images.csv"
 # Up to so many images all are on the page; of more, those in which an output is largest.
 _ALL = 1000
+_MOST_OUTPUTS = 2**14  # half a minute of one core
 
 
 class AtlasFiles(NamedTuple):
@@ -88,6 +89,11 @@ def write_atlas(
     embeddings = Embeddings(Path(folder))
     target = Path(folder) / "atlas" if out is None else Path(out)
     check_writable(target, "out")
+    if (outputs := embeddings.codes.shape[1]) > _MOST_OUTPUTS:
+        raise ConfigurationError(
+            f"Expected at most {_MOST_OUTPUTS:,} outputs, each of which has a place on the page, "
+            f"but got {outputs:,}."
+        )
     found = describe(embeddings, images)
     rows = _shown(found)
     with whole_folder(target) as part:

@@ -141,6 +141,10 @@ def _not_finite(folder: Path) -> None:
     scipy.sparse.save_npz(folder / "codes.npz", scipy.sparse.csr_matrix(np.full((30, 8), np.nan)))
 
 
+def _wide(folder: Path) -> None:
+    scipy.sparse.save_npz(folder / "codes.npz", scipy.sparse.csr_matrix((30, 2**17)))
+
+
 def _no_label(folder: Path) -> None:
     (folder / "images.csv").write_text("index,name\n0,a.png\n")
 
@@ -154,6 +158,7 @@ def _no_label(folder: Path) -> None:
         (_no_label, [], "'.*images.csv' cannot be read"),
         (_few_rows, [], r"a code for each image.*\(2, 8\) and 30 images"),
         (_not_finite, [], "finite codes"),
+        (_wide, [], "at most 16,384 outputs, .* but got 131,072"),
         (lambda folder: (folder / "atlas" / "x").mkdir(parents=True), [], "it is there already"),
         (lambda _: None, ["--images", "0"], "`images` to be at least 1 but got 0"),
     ],
