@@ -19,6 +19,7 @@ from solo_plugins.args.hardware import Hardware
 from solo_plugins.args.models import defaults
 from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.reading import plain, with_defaults
+from solo_plugins.args.trainer import check_together
 from solo_plugins.args.wording import check
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.data.fraction import training_part
@@ -49,6 +50,7 @@ def parse_linear_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware, Pretrained]
     cfg = with_defaults(cfg, _LINEAR)
     pretrained = find_pretrained(cfg.pretrained_feature_extractor)
     check_optimizer(cfg)
+    check_together(cfg)
     _check_regularisation(cfg)
     _check_cache(cfg)
     _settle(cfg, pretrained)

@@ -18,6 +18,7 @@ from solo_plugins.args.optimizer import check_optimizer, settle_hardware
 from solo_plugins.args.reading import plain, with_defaults
 from solo_plugins.args.references import check_two_views
 from solo_plugins.args.solo_methods import check_solo_method
+from solo_plugins.args.trainer import check_together
 from solo_plugins.args.wording import check
 from solo_plugins.data.datasets import DATASETS
 from solo_plugins.errors import ConfigurationError, nearest
@@ -107,6 +108,7 @@ def _name_of(block: Any) -> Any:
 
 def _check_values(cfg: DictConfig) -> None:
     check_optimizer(cfg)
+    check_together(cfg)
     if cfg.mlp_probe.enabled:
         raise ConfigurationError(
             "Expected `mlp_probe.enabled` to be false, it is not available here, but got true."

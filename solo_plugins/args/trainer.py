@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The settings of Lightning's trainer that a configuration may hold, by the trainer's signature."""
 
-__all__ = ["NOT_AVAILABLE", "TrainerSettings", "by_signature", "precisions"]
+__all__ = ["NOT_AVAILABLE", "TrainerSettings", "by_signature", "check_together", "precisions"]
 
 import importlib.util
 import inspect
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import StrategyRegistry
+from omegaconf import DictConfig
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
@@ -29,6 +30,7 @@ from solo_plugins.args.kinds import (
     is_number,
     left,
 )
+from solo_plugins.errors import ConfigurationError
 
 _LEFT = left("Lightning's")
 _UNITS = {"weeks", "days", "hours", "minutes", "seconds"}
@@ -217,3 +219,30 @@ class TrainerSettings(Block):
                 "check_val_every_n_epoch", "set, or `val_check_interval` to be a number of steps"
             )
         return self
+
+
+def check_together(cfg: DictConfig) -> None:
+    """Refuse settings of which one would be ignored for what another one says.
+
+    Args:
+        cfg: the configuration with defaults.
+
+    Raises:
+        ConfigurationError: naming the key, the rule and the value.
+    """
+    for key in ("monitor", "keep_prev", "every_n_steps", "every_n_minutes"):
+        if not cfg.checkpoint.enabled and cfg.checkpoint.get(key):
+            raise ConfigurationError(
+                f"Expected `checkpoint.{key}` to be left out with `checkpoint.enabled: false` but "
+                f"got {cfg.checkpoint[key]!r}."
+            )
+    if cfg.get("gradient_clip_algorithm") and not cfg.get("gradient_clip_val"):
+        raise ConfigurationError(
+            "Expected `gradient_clip_val` to be set with `gradient_clip_algorithm` but got "
+            f"{cfg.get('gradient_clip_val')!r}."
+        )
+    least, most = cfg.get("min_steps") or 0, cfg.get("max_steps") or -1
+    if 0 < most < least:
+        raise ConfigurationError(
+            f"Expected `min_steps` to be at most `max_steps`, which is {most}, but got {least}."
+        )

@@ -60,6 +60,13 @@ def _off() -> dict[str, float]:
         ({"accelerator": "tpu"}, r"`accelerator` to be one of auto, gpu, cuda, cpu but got 'tpu'"),
         ({"devices": 0}, r"`devices` to be a positive number, .* but got 0"),
         ({"dali": {"device": "tpu"}}, r"`dali.device` to be one of gpu, cpu"),
+        (
+            {"checkpoint": {"enabled": False, "monitor": "val_acc1"}},
+            r"`checkpoint.monitor` to be left out .* but got 'val_acc1'",
+        ),
+        ({"checkpoint": {"enabled": False, "keep_prev": True}}, r"`checkpoint.keep_prev` to be"),
+        ({"gradient_clip_algorithm": "value"}, r"`gradient_clip_val` to be set .* but got None"),
+        ({"min_steps": 9, "max_steps": 3}, r"`min_steps` to be at most `max_steps`, .* got 9"),
         ({"backbone.name": "resnet81"}, r"`backbone.name` .* 'resnet81'.*Did you mean `resnet18`"),
         ({"resume_from_checkpoint": "no.ckpt"}, r"`resume_from_checkpoint` .* got 'no.ckpt'"),
     ],
