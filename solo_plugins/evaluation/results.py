@@ -7,8 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from solo_plugins.data.datasets import with_normalization
 from solo_plugins.data.fraction import training_part
 from solo_plugins.runs.checkpoints import load_checkpoint
 from solo_plugins.runs.pretrained import Pretrained
@@ -55,23 +56,25 @@ def described(pretrained: Pretrained, cfg: DictConfig) -> dict[str, Any]:
     step = load_checkpoint(pretrained.checkpoint).get("global_step")
     return {
         "data": data if _part(cfg) is None else {**data, "part": _part(cfg)},
-        "transform": _transform(cfg),
+        "transform": _transform(cfg.augmentations[0], cfg),
         "checkpoint": {"file": pretrained.checkpoint.name, "step": step},
     }
 
 
-def _transform(cfg: DictConfig) -> dict[str, Any]:
-    found = OmegaConf.to_container(cfg.augmentations[0])
-    assert isinstance(found, dict)
-    return {key: found.get(key) for key in ("crop_size", "mean", "std")}
+def _transform(augmentation: DictConfig, cfg: DictConfig) -> dict[str, Any]:
+    """Say what a transform of the evaluation's images does, with the defaults of their data set."""
+    found = with_normalization(cfg.data.dataset, augmentation)
+    normalization = {key: [float(value) for value in found[key]] for key in ("mean", "std")}
+    return {"crop_size": found.get("crop_size"), **normalization}
 
 
 def _view(run: DictConfig | None, cfg: DictConfig) -> str | None:
     """Name a transform that is not that of the run's own images."""
     if run is None or not run.get("augmentations"):
         return None
-    given, own = _transform(cfg), _transform(run)
-    differing = {key for key in given if own[key] is not None and given[key] != own[key]}
+    given = _transform(cfg.augmentations[0], cfg)
+    own = _transform(run.augmentations[0], cfg)
+    differing = {key for key in given if given[key] != own[key]}
     if not differing:
         return None
     if differing == {"crop_size"}:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from sklearn.linear_model import LogisticRegression
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 from torch.nn import functional as F
 from torchvision.datasets import FakeData
@@ -123,7 +124,11 @@ def test_the_result_lies_in_the_pretraining_runs_folder(
             "train_fingerprint": None,
             "val_fingerprint": None,
         },
-        "transform": {"crop_size": 16, "mean": None, "std": None},
+        "transform": {
+            "crop_size": 16,
+            "mean": list(IMAGENET_DEFAULT_MEAN),
+            "std": list(IMAGENET_DEFAULT_STD),
+        },
         "checkpoint": {"file": "last.ckpt", "step": None},
     }
     assert {"last.ckpt", "config.yaml", "metrics.csv", "summary.json"} <= {

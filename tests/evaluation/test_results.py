@@ -69,6 +69,7 @@ _VIEW = {"crop_size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
         ({}, {"limit_val_batches": 1.0}, "last", "knn.json"),
         ({"crop_size": 12}, {}, "last", "knn@digits-crop-12.json"),
         ({"mean": [0, 0, 0]}, {}, "last", "knn@digits-transform-*.json"),
+        ({"mean": None, "std": None}, {}, "last", "knn@digits-transform-*.json"),
         ({"crop_size": 12, "std": [1, 1, 1]}, {}, "last", "knn@digits-transform-*.json"),
         ({}, {"limit_val_batches": 2}, "last", "knn@digits-val-2.json"),
         ({}, {"limit_val_batches": 1}, "last", "knn@digits-val-1.json"),
