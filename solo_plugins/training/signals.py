@@ -64,9 +64,18 @@ class Signals:
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received or not self.between_steps:
+        if not self.between_steps or (self.received and not _in_destructor(frame)):
             raise Interrupted(number)
         self.received = number
+
+
+def _in_destructor(frame: FrameType | None) -> bool:
+    """Whether Python would print an exception that is raised now, and go on."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def ends_a_job(number: int) -> bool:

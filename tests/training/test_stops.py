@@ -2,6 +2,7 @@
 """Runs that are stopped: by signals, limits, SLURM and kills; and what goes on from there."""
 
 import csv
+import inspect
 import json
 import multiprocessing
 import os
@@ -26,7 +27,7 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.report.read import Incomplete, read_run
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.training.pretrain import pretrain
-from solo_plugins.training.signals import Signals
+from solo_plugins.training.signals import Interrupted, Signals
 
 Make = Callable[..., DictConfig]
 pytestmark = pytest.mark.usefixtures("methods", "lightning_quiet")
@@ -344,6 +345,21 @@ def test_more_epochs_follow_the_new_schedule(make_cfg: Make, capsys: pytest.Capt
     assert _rates(again) == pytest.approx(_rates(whole)[6:], abs=1e-9)
     assert "goes on along a schedule of 4 epochs" in capsys.readouterr().out
     assert _state(source)["status"] == "finished"
+
+
+def test_a_second_signal_in_a_destructor_prints_nothing() -> None:
+    signals = Signals()
+    signals.between_steps = True
+
+    class Loader:
+        def __del__(self) -> None:
+            signals._handle(signal.SIGTERM, inspect.currentframe())
+
+    signals._handle(signal.SIGINT, None)
+    Loader()  # pytest makes an error of an exception that Python only prints
+    assert signals.received == signal.SIGTERM
+    with pytest.raises(Interrupted):
+        signals._handle(signal.SIGTERM, inspect.currentframe())
 
 
 def test_another_runs_checkpoint_in_a_runs_folder_is_refused(make_cfg: Make) -> None:
