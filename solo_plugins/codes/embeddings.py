@@ -40,7 +40,7 @@ class Embeddings:
     """A folder that ``solo_plugins embed`` has made; files are read when they are asked for.
 
     Args:
-        folder: the folder.
+        folder: the folder, a path or a text.
 
     Raises:
         ConfigurationError: if it is none; by the attributes: if a file cannot be read, or holds
@@ -50,6 +50,7 @@ class Embeddings:
     folder: Path
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # a text is taken, too
         if not os.path.lexists(self.folder / META):
             raise ConfigurationError(
                 f"Expected a folder that `solo_plugins embed` has made, with {META}, but got "

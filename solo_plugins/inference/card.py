@@ -6,7 +6,7 @@ __all__ = ["write_card"]
 from pathlib import Path
 
 from solo_plugins.inference.encoder import Encoder
-from solo_plugins.report.read import Incomplete, RunRecord, read_run
+from solo_plugins.report.read import KNN, Incomplete, RunRecord, read_run
 from solo_plugins.runs.files import write_text
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.untrusted.text import markdown
@@ -14,8 +14,8 @@ from solo_plugins.untrusted.text import markdown
 _PROBES = {
     "linear_backbone": "linear probe on features",
     "linear_projector": "linear probe on codes",
-    "knn_backbone": "kNN on features",
-    "knn_projector": "kNN on codes",
+    "knn_backbone": f"kNN (k = {KNN['k']}) on features",
+    "knn_projector": f"kNN (k = {KNN['k']}) on codes",
     "online_backbone": "online probe on features",
     "online_projector": "online probe on codes",
 }

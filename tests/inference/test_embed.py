@@ -212,7 +212,7 @@ def test_memory_does_not_grow_with_the_number_of_images(
     run = run_below(tmp_path, method_kwargs=wide)
     grown = _growth(run, tmp_path / "out", count)
     # codes alone are 47 MiB of 3,000 images, 3.1 GiB of 200,000; a batch of them is 4 MiB
-    assert Embeddings(tmp_path / "out").meta["images"] == count
+    assert Embeddings(str(tmp_path / "out")).meta["images"] == count
     assert grown < 32
 
 
