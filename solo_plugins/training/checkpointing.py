@@ -83,6 +83,7 @@ class LastCheckpoint(Checkpoint):
         self._place: _Place | None = None  # what is being written
         self._resumed: _Place | None = None  # where the run goes on, until its first step
         self._logged_before: dict[str, Any] | None = None  # until the resumed epoch has logged
+        self._logged_later: dict[str, Any] | None = None  # that, until the epoch's next step
         self._before_validation: dict[str, Any] = {}
         self._saved_step = 0
         self._saved_at = self._agreed_at = time.monotonic()
@@ -128,6 +129,8 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         self._add_logged(trainer)
         self._take_up(trainer, pl_module)
+        if self._logged_later is not None:  # added after this step, the first one to log
+            self._logged_before, self._logged_later = self._logged_later, None
         if batch_idx and batch_idx % trainer.accumulate_grad_batches == 0:
             every = self.every_n_steps
             due = bool(every) and trainer.global_step - self._saved_step >= (every or 0)
@@ -137,8 +140,12 @@ class LastCheckpoint(Checkpoint):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:
             self._take_up(trainer, pl_module)
-            self._add_logged(trainer)
             # Validation adds to metrics that training shares, such as the online kNN.
+            if self._logged_before is not None and not _is_last_of_epoch(trainer):
+                self._before_validation = self._logged_before
+                self._logged_later, self._logged_before = self._logged_before, None
+                return
+            self._add_logged(trainer)
             self._before_validation = epoch_metrics(trainer, pl_module)
 
     @override
@@ -273,6 +280,12 @@ class LastCheckpoint(Checkpoint):
             self._place = None
             self._tell_loader(trainer, "set_position", 0)
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+
+def _is_last_of_epoch(trainer: pl.Trainer) -> bool:
+    """Whether no step of the epoch is to come after the present validation."""
+    done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+    return done >= trainer.num_training_batches
 
 
 class KeptCheckpoint(ModelCheckpoint):

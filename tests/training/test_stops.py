@@ -144,6 +144,34 @@ def test_a_signal_stops_between_two_steps_and_the_run_goes_on_exactly(
 
 
 @pytest.mark.parametrize(
+    "stop",
+    [
+        _Signal(2),
+        _Signal(2, validation=True),
+        _Signal(3),
+        _Signal(8, validation=True),
+        pytest.param(_Signal(6, validation=True), marks=pytest.mark.torture),
+        pytest.param(_Signal(4, validation=True), marks=pytest.mark.torture),
+    ],
+    ids=lambda stop: f"{stop.step}{'-validation' if stop.validation else ''}",
+)
+def test_a_run_with_validations_within_epochs_goes_on_exactly(
+    stop: _Signal, make_cfg: Make, tmp_path: Path
+) -> None:
+    def cfg(folder: str) -> DictConfig:
+        own = {"checkpoint__dir": str(tmp_path / folder), "auto_resume__enabled": True}
+        own |= {"limit_train_batches": 4, "val_check_interval": 2, "limit_val_batches": 2}
+        return make_cfg(**own, knn_eval={"enabled": True, "k": 3})
+
+    whole = pretrain(cfg("whole"))
+    assert _stop(cfg("stopped"), stop) == 128 + signal.SIGTERM
+    resumed = pretrain(cfg("stopped"))
+    wanted, got = _weights(whole.folder), _weights(resumed.folder)
+    assert all(torch.equal(value, got[name]) for name, value in wanted.items())
+    assert _log(resumed.folder) == _log(whole.folder)
+
+
+@pytest.mark.parametrize(
     ("images", "step"),
     [
         ("memory", 5),
