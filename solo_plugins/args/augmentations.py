@@ -111,7 +111,8 @@ class Augmentation(Block):
         horizontal_flip: mirror.
         crop_size: height and width of the crops, in pixels.
         num_crops: the number of crops.
-        mean: of each channel of images in [0, 1], which is subtracted.
+        mean: of each channel of images in [0, 1], which is subtracted; CIFAR and STL-10 have their
+            own, as in solo-learn, and do not read this one or ``std``.
         std: of each channel, by which is divided.
     """
 

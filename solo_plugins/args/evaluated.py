@@ -41,7 +41,8 @@ class Normalization(Block):
 
     Args:
         crop_size: height and width, in pixels.
-        mean: of each channel of images in [0, 1].
+        mean: of each channel of images in [0, 1]; CIFAR and STL-10 have their own, and read neither
+            this nor ``std``.
         std: likewise.
     """
 
