@@ -22,6 +22,7 @@ from solo_plugins.errors import ConfigurationError, UnreadableImageError
 from solo_plugins.untrusted.files import UnusableFileError
 
 _AT_ONCE = 256
+_MOST_NAMED = 20  # damaged files
 # From so many seconds a file on, it is the disk that takes them, and threads help.
 _SLOW, _THREADS = 1e-4, 16
 _Found = dict[str, list[str]]
@@ -279,8 +280,9 @@ def _walk(
 def _check_files(root: Path, key: str, names: tuple[str, ...], *, allowed: bool) -> tuple[int, ...]:
     """Look at all files: 20 microseconds each, in threads on a disk that takes longer to answer."""
 
-    def look(first: int) -> tuple[list[int], list[str]]:
-        sizes, damaged = [], []
+    def look(first: int) -> tuple[list[int], list[tuple[str, str]]]:
+        sizes: list[int] = []
+        damaged: list[tuple[str, str]] = []
         for name in names[first : first + _AT_ONCE]:
             path = f"{root}/{name}"
             try:
@@ -291,7 +293,7 @@ def _check_files(root: Path, key: str, names: tuple[str, ...], *, allowed: bool)
                 size, whole = -1, False  # reading it tells what it is
             sizes.append(size)
             if not whole and not allowed and (problem := _problem(path, size)):
-                damaged.append(problem)
+                damaged.append((name, problem))
         return sizes, damaged
 
     begin = time.perf_counter()
@@ -299,10 +301,17 @@ def _check_files(root: Path, key: str, names: tuple[str, ...], *, allowed: bool)
     slow = time.perf_counter() - begin > _SLOW * min(len(names), _AT_ONCE)
     with ThreadPoolExecutor(_THREADS if slow else 1) as pool:
         looked += pool.map(look, range(_AT_ONCE, len(names), _AT_ONCE))
-    damaged = [text for _, texts in looked for text in texts]
+    damaged = [found for _, part in looked for found in part]
     if damaged:
-        more = f" {len(damaged)} of {len(names)} files are damaged." if len(damaged) > 1 else ""
-        raise ConfigurationError(f"Expected `{key}` to hold images but {damaged[0]}{more}")
+        others = [repr(name) for name, _ in damaged[1:]]
+        unnamed = len(others) - _MOST_NAMED
+        more = f" and {unnamed} more" if unnamed > 0 else ""
+        also = (
+            f" {len(damaged)} of {len(names)} files are damaged, also "
+            f"{', '.join(others[:_MOST_NAMED])}{more}."
+        )
+        text = f"Expected `{key}` to hold images but {damaged[0][1]}{also if others else ''}"
+        raise ConfigurationError(text)
     return tuple(size for sizes, _ in looked for size in sizes)
 
 

@@ -161,8 +161,19 @@ def test_a_whole_file_passes_whatever_its_name_and_whatever_lies_behind(
 def test_several_damaged_files_are_counted(folder: Path) -> None:
     for name in ("3", "7"):
         (folder / "second" / f"{name}.png").write_bytes(b"")
-    with pytest.raises(ConfigurationError, match=r"second/3.png' is empty. 2 of 24 files are dam"):
+    message = r"second/3.png' is empty. 2 of 24 files are damaged, also 'second/7.png'.$"
+    with pytest.raises(ConfigurationError, match=message):
         scan_folder(folder, labelled=True)
+
+
+def test_of_many_damaged_files_some_are_named(tmp_path: Path) -> None:
+    for name in range(25):
+        (tmp_path / f"{name:02}.png").write_bytes(b"")
+    message = (
+        r"00.png' is empty. 25 of 25 files are damaged, also '01.png', .*'20.png' and 4 more.$"
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        scan_folder(tmp_path, labelled=False)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "loop", "dangling"])
