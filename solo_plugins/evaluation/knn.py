@@ -24,6 +24,7 @@ from solo_plugins.evaluation.results import described, result_path
 from solo_plugins.framework import hits, nearest_neighbours, vote
 from solo_plugins.metrics import EffectiveRank
 from solo_plugins.registry import register
+from solo_plugins.report.read import KNN
 from solo_plugins.runs.files import RunFileError
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.provenance import commit
@@ -229,6 +230,11 @@ def _print(rows: Sequence[KNNRow], described: dict[str, Any] | None, checkpoint:
             f"{row.features:<10} {row.distance:<10} {row.k:>5} {temperature:>11} "
             f"{row.acc1:>7.2f} {row.acc5:>7.2f}"
         )
+    usual = [row for row in rows if all(getattr(row, key) == KNN[key] for key in KNN)]
+    if usual:
+        accuracies = ", ".join(f"{row.features} {row.acc1:.1f} %" for row in usual)
+        where = f"k = {KNN['k']}, {KNN['distance']}, temperature {KNN['temperature']}"
+        say(f"kNN ({where}; the report's): {accuracies}")
     if described is not None:
         l0 = described["target_l0"]
         target = "" if l0 is None else f" (the target has {100 * l0:.1f} %)"

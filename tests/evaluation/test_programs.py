@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The evaluation's YAMLs compose and parse; its programs run as a user starts them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def test_the_programs_run_from_any_folder(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Active outputs: " in done.stdout
+    assert re.search(r"^kNN \(k = 20, cosine.*\): backbone [\d.]+ %, projector", done.stdout, re.M)
     done = run_program(
         "-W", "ignore", str(ROOT / "main_linear.py"), "--config-path", "scripts/linear/digits",
         "--config-name", "rectified_lpjepa.yaml", *common, "++max_epochs=1",
