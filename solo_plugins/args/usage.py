@@ -93,6 +93,9 @@ def arguments_for_hydra(file: str, kind: str, arguments: Sequence[str] | None = 
     program = Path(file).resolve()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     given, others = _parse(arguments)
+    if given.config_name is None and (bare := _bare_yaml(others)) is not None:
+        folder = given.config_path or bare.parent
+        raise _without_option(bare, f"--config-path {folder}/ --config-name {bare.name}")
     folder = Path("scripts", kind, "digits")
     usage = _Usage(
         program.parent,
@@ -127,6 +130,8 @@ def located(kind: str, arguments: Sequence[str], scripts: Path) -> list[str]:
         SystemExit: as :func:`arguments_for_hydra`.
     """
     given, others = _parse(arguments)
+    if given.config_name is None and (bare := _bare_yaml(others)) is not None:
+        raise _without_option(bare, f"--config-name {Path(*bare.parts[-2:]).with_suffix('')}")
     command = f"solo_plugins {kind} --config-name"
     usage = _Usage(scripts.parent, kind, f"{command} YAML", f"{command} digits/{{}}", "")
     if _answered(usage, given):
@@ -227,6 +232,19 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--experimental-rerun")
     parser.add_argument("--info", "-i", nargs="?", const="all")
     return parser.parse_known_args(arguments)
+
+
+def _bare_yaml(arguments: Sequence[str]) -> Path | None:
+    """Find what looks like a YAML and stands where settings do."""
+    for argument in arguments:
+        is_setting = "=" in argument or argument.startswith(("-", "~"))
+        if not is_setting and (argument.endswith((".yaml", ".yml")) or "/" in argument):
+            return Path(argument)
+    return None
+
+
+def _without_option(yaml: Path, wanted: str) -> SystemExit:
+    return SystemExit(f"error: Expected the YAML as `{wanted}` but got {str(yaml)!r} alone.")
 
 
 def _settings(arguments: Iterable[str], folder: Path) -> list[str]:

@@ -220,3 +220,32 @@ def test_what_is_no_setting_is_refused(argument: str, root: Path) -> None:
         located(
             "pretrain", ["--config-name", "digits/rectified_lpjepa_digits", argument], scripts()
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (
+            ["scripts/pretrain/digits/byol_digits.yaml", "++seed=1"],
+            "--config-path scripts/pretrain/digits/ --config-name byol_digits.yaml",
+        ),
+        (
+            ["--config-path", "scripts/pretrain/digits", "byol_digits.yaml"],
+            "--config-path scripts/pretrain/digits/ --config-name byol_digits.yaml",
+        ),
+    ],
+)
+def test_a_yaml_without_its_option_is_one_line(
+    arguments: list[str], wanted: str, root: Path
+) -> None:
+    with pytest.raises(SystemExit, match=f"Expected the YAML as `{wanted}` but got ") as end:
+        arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", arguments)
+    assert "\n" not in str(end.value)
+
+
+@pytest.mark.parametrize(
+    "given", ["digits/byol_digits", "scripts/pretrain/digits/byol_digits.yaml"]
+)
+def test_a_subcommands_yaml_without_its_option_is_one_line(given: str) -> None:
+    with pytest.raises(SystemExit, match="as `--config-name digits/byol_digits` but got "):
+        located("pretrain", [given, "++seed=1"], scripts())
