@@ -94,7 +94,7 @@ def arguments_for_hydra(file: str, kind: str, arguments: Sequence[str] | None = 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     given, others = _parse(arguments)
     if given.config_name is None and (bare := _bare_yaml(others)) is not None:
-        folder = given.config_path or bare.parent
+        folder = Path(given.config_path or bare.parent)
         raise _without_option(bare, f"--config-path {folder}/ --config-name {bare.name}")
     folder = Path("scripts", kind, "digits")
     usage = _Usage(

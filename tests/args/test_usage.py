@@ -230,7 +230,7 @@ def test_what_is_no_setting_is_refused(argument: str, root: Path) -> None:
             "--config-path scripts/pretrain/digits/ --config-name byol_digits.yaml",
         ),
         (
-            ["--config-path", "scripts/pretrain/digits", "byol_digits.yaml"],
+            ["--config-path", "scripts/pretrain/digits/", "byol_digits.yaml"],
             "--config-path scripts/pretrain/digits/ --config-name byol_digits.yaml",
         ),
     ],
