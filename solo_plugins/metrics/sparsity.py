@@ -64,8 +64,8 @@ def l1_by_row(z: Tensor) -> Tensor:
         tensor([0.5000, 1.0000,    nan])
     """
     check_samples("z", z)
-    z = z.float().abs()
-    z = z / z.amax(dim=1, keepdim=True)  # so that no square under- or overflows
+    z = (z if z.dtype == torch.float64 else z.float()).abs()
+    z = (z / z.amax(dim=1, keepdim=True)).float()  # so that no square under- or overflows
     return (z.sum(dim=1) / z.norm(dim=1)).square() / z.size(1)
 
 

@@ -63,6 +63,12 @@ def test_l1_holds_where_squares_leave_float32(scale: float) -> None:
     assert l1_sparsity(torch.full((2, 8), scale)).item() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e300])
+def test_l1_holds_for_doubles_that_are_no_float32(scale: float) -> None:
+    z = torch.tensor([[1.0, 2.0, 0.0, 4.0]], dtype=torch.float64)
+    assert l1_sparsity(z * scale).item() == pytest.approx(49 / 21 / 4, rel=1e-3)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_metrics_are_float32_and_carry_no_gradient(metric: object, dtype: torch.dtype) -> None:
