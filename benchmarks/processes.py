@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch.multiprocessing import start_processes
 
 from solo_plugins import RDMReg, RectifiedGeneralizedGaussian, sigma_gn
+from solo_plugins.distributed import end_group
 from solo_plugins.losses import DIRECTIONS
 
 TARGET = RectifiedGeneralizedGaussian(0.0, sigma_gn(1.0), 1.0)
@@ -103,7 +104,7 @@ def _process(rank: int, number: int, samples: int, args: argparse.Namespace, fol
         draws.append(time.thread_time() - start)
     figures = [statistics.median(found[1:]) for found in (steps, draws)]  # the first warms up
     (Path(folder) / str(rank)).write_text(json.dumps(figures))
-    dist.destroy_process_group()
+    end_group()
 
 
 if __name__ == "__main__":

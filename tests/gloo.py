@@ -8,7 +8,6 @@ Lightning takes longer than what the tests do.
 import importlib.util
 import pickle
 import sys
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.multiprocessing import start_processes
+
+from solo_plugins.distributed import end_group
 
 LIMIT = timedelta(seconds=100)
 
@@ -32,8 +33,7 @@ def run(rank: int, function: Callable[..., Any], job: dict[str, Any], folder: Pa
     )
     result = function(*job["arguments"])
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(result))
-    time.sleep(0.05)  # as `started_by_torchrun` does, and why
-    dist.destroy_process_group()
+    end_group()
 
 
 def main(folder: Path) -> None:
