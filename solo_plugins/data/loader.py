@@ -25,8 +25,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from typing_extensions import override
 
-# What a terminal or a cluster sends to all processes, beside SIGTERM.
-_IGNORED = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+# What a terminal or a cluster sends to all processes, beside SIGTERM. Windows has SIGINT alone.
+_NAMES = ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_IGNORED = {getattr(signal, name) for name in _NAMES if hasattr(signal, name)}
+_MASKS = hasattr(signal, "pthread_sigmask")
 
 
 class _Draw(NamedTuple):
@@ -185,6 +187,9 @@ def _signals_wait() -> Iterator[None]:
     Yields:
         None.
     """
+    if not _MASKS:
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *_IGNORED})
     try:
         yield
@@ -204,6 +209,8 @@ def _ignore_signals(worker: int = 0) -> None:
     """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    if not _MASKS:
+        return
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
     trains = multiprocessing.parent_process()
     if trains is None or not hasattr(signal, "sigwaitinfo"):
