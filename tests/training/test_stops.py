@@ -146,12 +146,17 @@ def test_a_signal_stops_between_two_steps_and_the_run_goes_on_exactly(
 @pytest.mark.parametrize(
     "stop",
     [
-        _Signal(2),
         _Signal(2, validation=True),
-        _Signal(3),
         _Signal(8, validation=True),
-        pytest.param(_Signal(6, validation=True), marks=pytest.mark.torture),
-        pytest.param(_Signal(4, validation=True), marks=pytest.mark.torture),
+        *(
+            pytest.param(stop, marks=pytest.mark.torture)
+            for stop in (
+                _Signal(2),
+                _Signal(3),
+                _Signal(4, validation=True),
+                _Signal(6, validation=True),
+            )
+        ),
     ],
     ids=lambda stop: f"{stop.step}{'-validation' if stop.validation else ''}",
 )
@@ -424,7 +429,7 @@ def test_the_best_checkpoint_is_known_again_in_a_folder_that_was_moved(
     [
         ({"lr": 0.02}, {}),
         ({"weight_decay": 0.3}, {"weight_decay": 0.3}),
-        ({"classifier_lr": 0.7}, {}),
+        pytest.param({"classifier_lr": 0.7}, {}, marks=pytest.mark.torture),
         ({"kwargs": {"momentum": 0.5, "nesterov": True}}, {"momentum": 0.5, "nesterov": True}),
     ],
     ids=lambda changed: ",".join(changed),
