@@ -33,7 +33,7 @@ def result_path(
         them, images of another size or normalisation, a checkpoint that is not the run's last.
     """
     parts = [part for part in (_part(cfg), _view(pretrained.cfg, cfg), _limit(cfg)) if part]
-    if not _is_last(pretrained):
+    if not pretrained.folder.stands_for(pretrained.checkpoint):
         parts.append(pretrained.checkpoint.stem)
     own = not parts and _is_own(pretrained.cfg, cfg.data)
     other = None if own else "-".join([_name(cfg.data), *parts])
@@ -87,12 +87,6 @@ def _limit(cfg: DictConfig) -> str | None:
     limit = cfg.get("limit_val_batches")
     whole = limit is None or (isinstance(limit, float) and limit == 1)
     return None if whole else f"val-{limit}"
-
-
-def _is_last(pretrained: Pretrained) -> bool:
-    """Tell whether a checkpoint is the one that a run's folder stands for."""
-    last = pretrained.folder.find_checkpoint()
-    return last is None or last.name == pretrained.checkpoint.name
 
 
 def _part(cfg: DictConfig) -> str | None:

@@ -106,12 +106,12 @@ def _facts(encoder: Encoder) -> list[str]:
         "image size": f"{encoder.crop_size} pixels",
         "checkpoint": encoder.checkpoint.name,
     }
-    last = RunFolder(encoder.checkpoint.parent).find_checkpoint()
-    if last is not None and last.name != encoder.checkpoint.name:
-        facts["results"] = f"none: those of the run are of {last.name}"
+    folder = RunFolder(encoder.checkpoint.parent)
+    if not folder.stands_for(encoder.checkpoint):
+        facts["results"] = "none: those of the run are of its last checkpoint"
         return _table(facts)
     try:
-        facts |= _results(read_run(encoder.checkpoint.parent))
+        facts |= _results(read_run(folder.path))
     except Incomplete as reason:
         facts["results"] = f"none: {reason}"
     return _table(facts)

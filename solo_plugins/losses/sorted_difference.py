@@ -152,7 +152,11 @@ class _SortedDifference(torch.autograd.Function):
 
 
 class _NoSecond(torch.autograd.Function):
-    """A gradient that was kept as a number: it has no graph of its own to be differentiated."""
+    """A gradient that was kept as a number: it has no graph of its own to be differentiated.
+
+    torch's `once_differentiable` tells only if the derivative before it requires a gradient itself,
+    which that of a penalty does not.
+    """
 
     @staticmethod
     def forward(_: Any, gradient: Tensor) -> Tensor:

@@ -221,6 +221,18 @@ class RunFolder:
         """
         return next(iter(self.checkpoints()), None)
 
+    def stands_for(self, checkpoint: Path) -> bool:
+        """Tell whether a checkpoint in the folder is the one that counts.
+
+        Args:
+            checkpoint: its path.
+
+        Returns:
+            True too if none counts.
+        """
+        last = self.find_checkpoint()
+        return last is None or last.name == checkpoint.name
+
     # -- configuration, state and summary
 
     @property

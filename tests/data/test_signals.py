@@ -36,8 +36,7 @@ def slow_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "_ignore_signals", later)
 
 
-def _send_all(process: Any, number: int) -> None:
-    # from a process of another's, as SLURM's are
+def _send_from_another(process: int, number: int) -> None:
     sender = os.fork()
     if not sender:
         os.kill(process, number)
@@ -52,7 +51,7 @@ def test_a_signal_at_the_start_of_a_loading_process_does_not_end_it(number: int)
     batches: Any = iter(QuietLoader(_Numbers(), batch_size=2, num_workers=1))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
     (worker,) = batches._workers
-    _send_all(worker.pid, number)
+    _send_from_another(worker.pid, number)
     assert torch.cat(list(batches)).tolist() == [0, 1, 2, 3]
 
 

@@ -187,7 +187,7 @@ def test_the_card_of_another_checkpoint_has_none_of_the_runs_numbers(
     shutil.copy(run / "last.ckpt", run / "a-ep=0.ckpt")
     folder = export(run / "a-ep=0.ckpt", tmp_path / "out", onnx=False).folder
     text = (folder / "README.md").read_text()
-    assert "| results | none: those of the run are of last.ckpt |" in text
+    assert "| results | none: those of the run are of its last checkpoint |" in text
     assert "epochs" not in text
 
 
