@@ -18,7 +18,12 @@ from typing_extensions import override
 from solo_plugins.distributed import gather_objects, max_over_processes, rank
 from solo_plugins.runs.folder import RunFolder
 from solo_plugins.runs.log import MetricsLog
-from solo_plugins.training.epoch_metrics import add_logged, epoch_metrics, restore_metric_states
+from solo_plugins.training.epoch_metrics import (
+    add_logged,
+    epoch_metrics,
+    forget_step_values,
+    restore_metric_states,
+)
 from solo_plugins.training.progress import tell
 from solo_plugins.training.signals import Interrupted, Signals
 
@@ -128,6 +133,7 @@ class LastCheckpoint(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self._add_logged(trainer)
+        forget_step_values(trainer)
         self._take_up(trainer, pl_module)
         if self._logged_later is not None:  # added after this step, the first one to log
             self._logged_before, self._logged_later = self._logged_later, None

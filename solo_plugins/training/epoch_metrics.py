@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What an epoch's metrics have taken in so far, as plain values that can be put back."""
 
-__all__ = ["add_logged", "epoch_metrics", "restore_metric_states"]
+__all__ = ["add_logged", "epoch_metrics", "forget_step_values", "restore_metric_states"]
 
 from typing import Any
 
@@ -91,6 +91,18 @@ def add_logged(trainer: pl.Trainer, saved: dict[str, Any]) -> None:
         results[key]._forward_cache = of_the_step
         if "cumulated_batch_size" in state:
             results[key].cumulated_batch_size += int(state["cumulated_batch_size"]) - 1
+
+
+def forget_step_values(trainer: pl.Trainer) -> None:
+    """Forget what earlier steps logged, so that a row of the log is of its own step alone.
+
+    Lightning repeats a value until its name is logged again. Means of the epoch stay.
+
+    Args:
+        trainer: the trainer, before a step.
+    """
+    for result in trainer.fit_loop.epoch_loop._results.values():
+        result._forward_cache = None
 
 
 def _metrics(pl_module: pl.LightningModule) -> dict[str, Metric]:

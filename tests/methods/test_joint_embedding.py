@@ -156,6 +156,18 @@ def test_every_epoch_has_training_diagnostics_however_few_its_steps(make_cfg: Ma
         assert {row["epoch"] for row in rows if row[name]} == {"0", "1"}
 
 
+def test_a_row_of_the_log_has_the_values_of_its_own_step_alone(make_cfg: Make) -> None:
+    cfg = make_cfg(limit_val_batches=0, method_kwargs__logging_interval=2, log_every_n_steps=1)
+    with (pretrain(cfg).folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name, steps in {
+        "l0_sparsity_metric": "0 2 4 5",
+        "rectified_lp_jepa_loss": "0 1 2 3 4 5",
+    }.items():
+        of_steps = [row for row in rows if row[f"train_{name}_step"]]
+        assert [row["step"] for row in of_steps] == steps.split()
+
+
 class _Retarget(Callback):
     """Gives the method another target in the middle of training."""
 
