@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The blocks ``optimizer`` and ``scheduler``, and the hardware that rates are scaled for."""
 
-__all__ = ["check_optimizer", "settle_hardware"]
+__all__ = ["check_optimizer", "schedule_notes", "settle_hardware"]
 
 from typing import Any
 
@@ -16,6 +16,13 @@ _KWARGS: dict[str, dict[str, Any]] = {
     "lars": {"momentum": 0.9, "eta": 1e-3, "clip_lr": False, "exclude_bias_n_norm": False},
     "adam": {},
     "adamw": {"betas": [0.9, 0.999]},
+}
+# What each schedule reads of `scheduler`, on both releases of solo-learn.
+_READ = {
+    "none": (),
+    "step": ("lr_decay_steps",),
+    "cosine": ("min_lr", "interval"),
+    "warmup_cosine": ("warmup_epochs", "warmup_start_lr", "min_lr", "interval"),
 }
 
 
@@ -42,6 +49,31 @@ def check_optimizer(cfg: DictConfig) -> None:
             f"`dampening` of 0 only but got {kwargs.nesterov} with {kwargs.get('momentum')} and "
             f"{kwargs.get('dampening', 0)}."
         )
+
+
+def schedule_notes(asked: DictConfig, cfg: DictConfig) -> list[str]:
+    """Say what of a schedule is probably not meant.
+
+    Args:
+        asked: the configuration as composed by hydra; defaults that are not read are no fault.
+        cfg: the configuration with defaults, and a schedule that was checked.
+
+    Returns:
+        A line for settings that the schedule does not read, and one for a warm-up that does not
+        end.
+    """
+    name, notes = cfg.scheduler.name, []
+    unread = [f"`scheduler.{key}`" for key in asked.scheduler if key not in ("name", *_READ[name])]
+    if unread:
+        is_or_are = "is" if len(unread) == 1 else "are"
+        notes.append(f"{' and '.join(unread)} {is_or_are} not read with `scheduler.name: {name}`.")
+    warmup = cfg.scheduler.warmup_epochs
+    if name == "warmup_cosine" and warmup > cfg.max_epochs > 0:
+        notes.append(
+            "The learning rate still rises when the run ends: `scheduler.warmup_epochs` is "
+            f"{warmup}, `max_epochs` {cfg.max_epochs}."
+        )
+    return notes
 
 
 def settle_hardware(cfg: DictConfig) -> Hardware:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import StrategyRegistry
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
@@ -236,6 +236,10 @@ def check_together(cfg: DictConfig) -> None:
                 f"Expected `checkpoint.{key}` to be left out with `checkpoint.enabled: false` but "
                 f"got {cfg.checkpoint[key]!r}."
             )
+    monitored = cfg.checkpoint.get("monitor") or ""
+    drawn = "auto_umap" in cfg and cfg.auto_umap.enabled
+    if monitored.startswith("val_") or drawn:
+        _check_validated(cfg, "auto_umap.enabled" if drawn else "checkpoint.monitor")
     if cfg.get("gradient_clip_algorithm") and not cfg.get("gradient_clip_val"):
         raise ConfigurationError(
             "Expected `gradient_clip_val` to be set with `gradient_clip_algorithm` but got "
@@ -245,4 +249,17 @@ def check_together(cfg: DictConfig) -> None:
     if 0 < most < least:
         raise ConfigurationError(
             f"Expected `min_steps` to be at most `max_steps`, which is {most}, but got {least}."
+        )
+
+
+def _check_validated(cfg: DictConfig, key: str) -> None:
+    """Refuse a setting that needs a validation where there is to be none."""
+    every, limit = cfg.get("check_val_every_n_epoch", 1), cfg.get("limit_val_batches", 1)
+    found = {"limit_val_batches": limit} if limit == 0 else {}
+    if not cfg.get("fast_dev_run") and every is not None and every > cfg.max_epochs > 0:
+        found = {"check_val_every_n_epoch": every}
+    for name, value in found.items():
+        raise ConfigurationError(
+            f"Expected `{name}` to leave at least one validation with `{key}: "
+            f"{OmegaConf.select(cfg, key)}`, and `max_epochs: {cfg.max_epochs}`, but got {value!r}."
         )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from solo_plugins.args.evaluation import parse_linear_cfg
 from solo_plugins.args.hardware import Hardware
+from solo_plugins.args.optimizer import schedule_notes
 from solo_plugins.data import LabelledDataModule
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.cached import FeatureDataModule, without_backbone
@@ -99,7 +100,7 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     check_processes(hardware, cfg.num_nodes)
     check_writable(pretrained.folder.path, "pretrained_feature_extractor")
     run = find_run(cfg, kind="linear")
-    for note in run.notes:
+    for note in [*schedule_notes(asked, cfg), *run.notes]:
         say(note)
     if run.finished:
         say(f"{run.folder} is a finished run of this configuration: nothing to do.")

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from solo_plugins.args.adopted import adopted
 from solo_plugins.args.automatic import automatic
+from solo_plugins.args.optimizer import schedule_notes
 from solo_plugins.args.pretrain import parse_cfg
 from solo_plugins.data import PretrainDataModule
 from solo_plugins.errors import ConfigurationError
@@ -70,7 +71,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     cfg, chosen = automatic(cfg)
     cfg, hardware = parse_cfg(cfg)
     check_processes(hardware, cfg.num_nodes)
-    for note in [*changed, *chosen, *_schedule_notes(cfg)]:
+    for note in [*changed, *chosen, *schedule_notes(asked, cfg)]:
         say(note)
     run = find_run(cfg)
     for note in run.notes:
@@ -124,16 +125,6 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     result = PretrainResult(folder.path, folder.find_checkpoint(), metrics)
     _report(result, cfg)
     return result
-
-
-def _schedule_notes(cfg: DictConfig) -> list[str]:
-    warmup = cfg.scheduler.warmup_epochs
-    if cfg.scheduler.name != "warmup_cosine" or not warmup > cfg.max_epochs > 0:
-        return []
-    return [
-        f"The learning rate still rises when the run ends: `scheduler.warmup_epochs` is {warmup}, "
-        f"`max_epochs` {cfg.max_epochs}."
-    ]
 
 
 @rank_zero_only

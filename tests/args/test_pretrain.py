@@ -65,6 +65,14 @@ def _off() -> dict[str, float]:
             r"`checkpoint.monitor` to be left out .* but got 'val_acc1'",
         ),
         ({"checkpoint": {"enabled": False, "keep_prev": True}}, r"`checkpoint.keep_prev` to be"),
+        (
+            {"checkpoint": {"enabled": True, "monitor": "val_acc1"}, "limit_val_batches": 0},
+            r"`limit_val_batches` .* with `checkpoint.monitor: val_acc1`.* but got 0\.$",
+        ),
+        (
+            {"auto_umap": {"enabled": True}, "check_val_every_n_epoch": 5},
+            r"`check_val_every_n_epoch` .* with `auto_umap.enabled: True`.* but got 5\.$",
+        ),
         ({"gradient_clip_algorithm": "value"}, r"`gradient_clip_val` to be set .* but got None"),
         ({"min_steps": 9, "max_steps": 3}, r"`min_steps` to be at most `max_steps`, .* got 9"),
         ({"backbone.name": "resnet81"}, r"`backbone.name` .* 'resnet81'.*Did you mean `resnet18`"),

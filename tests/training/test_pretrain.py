@@ -298,3 +298,26 @@ def test_a_warm_up_that_does_not_end_and_a_share_that_is_missed_are_said(
     told = capsys.readouterr().out
     assert "still rises when the run ends: `scheduler.warmup_epochs` is 2, `max_epochs` 1." in told
     assert re.search(r"Active outputs: .*; `method_kwargs\.threshold_rate` holds it", told)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "line"),
+    [
+        (
+            {"name": "step", "lr_decay_steps": [1], "interval": "epoch"},
+            "`scheduler.warmup_epochs` and `scheduler.interval` are not read with "
+            "`scheduler.name: step`.",
+        ),
+        ({"name": "none"}, "`scheduler.warmup_epochs` is not read with `scheduler.name: none`."),
+        ({"name": "warmup_cosine", "warmup_epochs": 1, "interval": "epoch"}, None),
+    ],
+)
+def test_settings_that_the_schedule_does_not_read_are_said(
+    make_cfg: Make,
+    capsys: pytest.CaptureFixture,
+    scheduler: dict[str, Any],
+    line: str | None,
+) -> None:
+    pretrain(make_cfg(scheduler=scheduler, fast_dev_run=True))
+    told = capsys.readouterr().out.splitlines()
+    assert line in told if line else not any("not read" in one for one in told)
