@@ -11,6 +11,7 @@ import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,6 +93,8 @@ def fit(
         saved = load_checkpoint(run.checkpoint)
         if not run.lengthens:
             RecordRun.check_own(run.checkpoint, saved)
+        else:
+            _check_longer(cfg, saved, run.checkpoint)
         check_weights(saved["state_dict"], model.state_dict(), run.checkpoint)
         first_step = _next_logged_step(saved)
         say(f"Resuming from {run.checkpoint}.")
@@ -149,6 +152,22 @@ def fit(
         if cfg.get("profiler"):
             _show_profile(trainer)
     return run.folder, record.metrics(trainer)
+
+
+def _check_longer(cfg: DictConfig, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Refuse to begin a run from another's checkpoint that has come to the run's end already."""
+    loop = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
+    epochs = int(loop.get("current", {}).get("completed", 0))
+    steps = int(checkpoint.get("global_step", 0))
+    for key, most, done in (
+        ("max_epochs", cfg.max_epochs, epochs),
+        ("max_steps", cfg.get("max_steps") or -1, steps),
+    ):
+        if 0 < most <= done:
+            raise ConfigurationError(
+                f"Expected `{key}` to be above {done}, which {str(path)!r} has done, to begin a "
+                f"run from it, but got {most}."
+            )
 
 
 def _named(error: MisconfigurationException, cfg: DictConfig) -> ConfigurationError:

@@ -449,14 +449,19 @@ def test_a_run_that_begins_from_another_goes_on_by_its_own_optimizer(
     assert group.items() <= groups[0][0].items()
 
 
-def test_an_optimizer_of_another_kind_cannot_go_on(make_cfg: Make, tmp_path: Path) -> None:
-    source = pretrain(make_cfg(**_RESUMED, max_epochs=1)).folder
-    given = {**_RESUMED, "resume_from_checkpoint": str(source), "optimizer__name": "adamw"}
+def test_what_cannot_go_on_from_a_checkpoint_is_refused(make_cfg: Make, tmp_path: Path) -> None:
+    source = pretrain(make_cfg(**_RESUMED, max_epochs=2)).folder
     before = sorted(tmp_path.rglob("*"))
-    message = "`optimizer.name` to be 'sgd', as that of .* but got 'adamw'"
-    with pytest.raises(ConfigurationError, match=message):
-        pretrain(make_cfg(**given))
-    assert sorted(tmp_path.rglob("*")) == before
+    for settings, message in (
+        ({"optimizer__name": "adamw"}, "`optimizer.name` to be 'sgd', as that of .* got 'adamw'"),
+        ({"max_epochs": 1}, "`max_epochs` to be above 2, which '.*last.ckpt' has done, .* got 1"),
+        ({"optimizer__lr": 0.2}, "`max_epochs` to be above 2, which '.*last.ckpt' has .* got 2"),
+        ({"max_epochs": 3, "max_steps": 6}, "`max_steps` to be above 6, which .* got 6"),
+    ):
+        given = {**_RESUMED, "resume_from_checkpoint": str(source), "max_epochs": 2, **settings}
+        with pytest.raises(ConfigurationError, match=message):
+            pretrain(make_cfg(**given))
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_saved_configuration_is_the_same_run(make_cfg: Make) -> None:
