@@ -54,8 +54,8 @@ def find_pretrained(path: Any, *, key: str = _KEY) -> Pretrained:
         Both.
 
     Raises:
-        ConfigurationError: if there is no checkpoint, or its configuration is not that of a
-            pretraining run.
+        ConfigurationError: if there is no checkpoint, or a finished run has lost its last one, or
+            its configuration is not that of a pretraining run.
     """
     checkpoint = _checkpoint(path, key)
     folder = RunFolder(checkpoint.parent)
@@ -79,7 +79,14 @@ def _checkpoint(path: Any, key: str) -> Path:
             f"Expected `{key}` to be a checkpoint or a run's folder that exists but got "
             f"{str(path)!r}.{nearest_path(found)}"
         )
-    checkpoint = RunFolder(found).find_checkpoint()
+    folder = RunFolder(found)
+    checkpoint = folder.find_checkpoint()
+    if checkpoint not in (None, folder.last_checkpoint) and folder.finished:
+        raise ConfigurationError(
+            f"Expected `{key}` to be a finished run's folder with its "
+            f"{folder.last_checkpoint.name} but {str(path)!r} has lost it. Name one that is left "
+            f"to use that: {_listed(found)}."
+        )
     if checkpoint is None:
         raise ConfigurationError(
             f"Expected `{key}` to be a run's folder with a checkpoint but {str(path)!r} holds "

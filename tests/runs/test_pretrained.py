@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.folder import RunFolder, RunState
 from solo_plugins.runs.pretrained import find_pretrained
 
 
@@ -52,6 +53,23 @@ def test_the_newest_run_below_is_guessed_and_nothing_where_there_is_none(tmp_pat
     with pytest.raises(ConfigurationError) as refused:
         find_pretrained(tmp_path)
     assert str(refused.value).endswith(f" Did you mean {str(checkpoint.parent)!r}?")
+
+
+@pytest.mark.parametrize("left", ["previous", "best"])
+def test_a_finished_run_without_its_last_checkpoint_does_not_stand_on_another(
+    left: str, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / f"{left}.ckpt").touch()
+    folder.write_summary({"epochs": 3, "steps": 9})
+    folder.write_state(RunState(status="interrupted", epochs=2, steps=6))
+    assert find_pretrained(tmp_path).checkpoint.stem == left
+    folder.write_state(RunState(status="finished", epochs=3, steps=9))
+    with pytest.raises(ConfigurationError, match=rf"with its last.ckpt but .* {left}\.ckpt"):
+        find_pretrained(tmp_path)
+    assert find_pretrained(tmp_path / f"{left}.ckpt").checkpoint.stem == left
+    folder.last_checkpoint.touch()
+    assert find_pretrained(tmp_path).checkpoint == folder.last_checkpoint
 
 
 def test_a_checkpoint_alone_has_no_configuration(tmp_path: Path) -> None:
