@@ -72,11 +72,13 @@ class Encoder(nn.Module):
             Features (N, F).
 
         Raises:
-            TypeError: if `images` is no tensor, or of another dtype than the weights.
+            TypeError: if `images` is no tensor, or of another dtype than the weights outside of
+                autocast.
             ValueError: if `images` is of another shape, or the backbone takes another size.
         """
         check_tensor("images", images)
-        if not images.is_floating_point() or images.dtype == torch.float64 != self._dtype:
+        cast = torch.is_autocast_enabled(images.device.type) and images.dtype != torch.float64
+        if not images.is_floating_point() or (images.dtype != self._dtype and not cast):
             raise TypeError(
                 f"Expected `images` to be of {self._dtype}, as `transform` gives them, but got "
                 f"{images.dtype}."

@@ -6,6 +6,7 @@ __all__ = ["check_one_argument", "check_real", "check_samples", "check_tensor"]
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -51,14 +52,14 @@ def check_one_argument(name: str, others: Sequence[object]) -> None:
 
 
 def check_real(name: str, tensor: Tensor) -> None:
-    """Refuse complex numbers, and what is no tensor.
+    """Refuse complex numbers, sparse layouts, and what is no tensor.
 
     Args:
         name: the argument's name.
         tensor: of any shape.
 
     Raises:
-        TypeError: if it is complex, or no tensor.
+        TypeError: if it is complex, sparse, or no tensor.
 
     Example:
         >>> import torch
@@ -69,6 +70,10 @@ def check_real(name: str, tensor: Tensor) -> None:
     check_tensor(name, tensor)
     if tensor.is_complex():
         raise TypeError(f"Expected `{name}` to be real but got {tensor.dtype}.")
+    if tensor.layout != torch.strided:
+        raise TypeError(
+            f"Expected `{name}` to be dense but got {tensor.layout}; `to_dense()` makes it so."
+        )
 
 
 def check_samples(
@@ -83,7 +88,7 @@ def check_samples(
         empty: whether N may be 0.
 
     Raises:
-        TypeError: if it is complex, or no tensor.
+        TypeError: if it is complex, sparse, or no tensor.
         ValueError: if it is of another shape, D is 0, or N is and may not be.
 
     Example:

@@ -101,6 +101,9 @@ class OutputDiagnostics(RowSample):
             And of the sample, NaN if it is not finite: ``effective_rank``, ``marginal_distance``
             (missing without a target) and ``nhsic``, see
             :mod:`~solo_plugins.metrics.sample_statistics`.
+
+        Raises:
+            ValueError: if there was no batch.
         """
         rows = self.num_rows.double()
         values = {

@@ -75,7 +75,13 @@ class RowSample(Metric):
         self.num_rows = self.num_rows + len(z)
 
     def joined_sample(self) -> Tensor:
-        """Return the rows of all processes (n, D) with n at most ``sample_size``, in float32."""
+        """Return the rows of all processes (n, D) with n at most ``sample_size``, in float32.
+
+        Raises:
+            ValueError: if there was no batch.
+        """
+        if len(self.sample) == 0:
+            raise ValueError("Expected `update` to be called before `compute` but it was not.")
         rows, _ = _smallest(dim_zero_cat(self.sample), dim_zero_cat(self.keys), self.sample_size)
         return rows
 
@@ -103,6 +109,9 @@ class EffectiveRank(RowSample):
 
         Returns:
             A scalar in [1, min(n - 1, D)], float64; NaN if a row is not finite.
+
+        Raises:
+            ValueError: if there was no batch.
         """
         sample = self.joined_sample()
         if not sample.isfinite().all():

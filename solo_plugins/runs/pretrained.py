@@ -70,6 +70,10 @@ def find_pretrained(path: Any, *, key: str = _KEY) -> Pretrained:
 def _checkpoint(path: Any, key: str) -> Path:
     if path is None or str(path) == "None":  # written so in solo-learn's own YAMLs
         raise ConfigurationError(f"Expected `{key}` to be a checkpoint or a run's folder.")
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(
+            f"Expected `{key}` to be the path of a checkpoint or a run's folder but got {path!r}."
+        )
     # A link stays one: the configuration lies beside it.
     found = Path(os.path.abspath(path))
     if os.path.isfile(found):

@@ -97,10 +97,11 @@ def test_the_configuration_is_the_runs_and_cannot_be_changed(
     [
         (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "of torch.float32, .* got torch.uint8"),
         (torch.zeros(1, 3, 32, 32, dtype=torch.float64), "of torch.float32, .* got torch.float64"),
+        (torch.zeros(1, 3, 32, 32).half(), "of torch.float32, .* got torch.float16"),
         (np.zeros((1, 3, 32, 32), np.float32), "a tensor but got ndarray"),
         ("image.png", "a tensor but got str"),
     ],
-    ids=["bytes", "double", "array", "path"],
+    ids=["bytes", "double", "half", "array", "path"],
 )
 def test_what_are_no_images_is_refused(
     images: Any, text: str, shared_model: solo_plugins.Encoder
@@ -108,6 +109,14 @@ def test_what_are_no_images_is_refused(
     for call in (shared_model, shared_model.encode):
         with pytest.raises(TypeError, match=f"`images` to be {text}"):
             call(images)
+
+
+def test_autocast_takes_what_it_casts_itself(shared_model: solo_plugins.Encoder) -> None:
+    images = torch.rand(2, 3, 16, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert shared_model(images.bfloat16()).dtype == torch.bfloat16
+        with pytest.raises(TypeError, match=r"`images` .* got torch.float64"):
+            shared_model(images.double())
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 1, 16, 16)])

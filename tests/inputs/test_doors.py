@@ -76,6 +76,16 @@ def test_complex_numbers_are_refused(name: str) -> None:
         TABLES[name](torch.zeros(3, 3, dtype=torch.complex64))
 
 
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("layout", ["sparse_coo", "sparse_csr"])
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+def test_sparse_layouts_are_refused(name: str, layout: str) -> None:
+    z = torch.eye(3).to_sparse(layout=getattr(torch, layout))
+    match = rf"^Expected `\w+` to be dense but got torch.{layout}; `to_dense\(\)`"
+    with pytest.raises(TypeError, match=match):
+        TABLES[name](z)
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Exponential
 
 from solo_plugins.metrics import (
+    EffectiveRank,
     OutputDiagnostics,
     effective_rank,
     marginal_distance,
@@ -183,6 +184,13 @@ def test_a_model_in_half_precision_counts_exactly(dtype: torch.dtype) -> None:
 def test_empty_sizes_are_refused(kwargs: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         OutputDiagnostics(**kwargs)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")  # torchmetrics' own
+@pytest.mark.parametrize("metric", [OutputDiagnostics, EffectiveRank])
+def test_nothing_is_computed_of_no_batch(metric: Callable) -> None:
+    with pytest.raises(ValueError, match=r"`update` to be called before `compute`"):
+        metric(3).compute()
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (2, 3, 5)], ids=str)

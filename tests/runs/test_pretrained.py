@@ -19,6 +19,12 @@ def test_a_path_that_was_not_given_is_asked_for(path: Any) -> None:
         find_pretrained(path, key="saved")
 
 
+@pytest.mark.parametrize("path", [3, b"runs/last.ckpt", ["runs"]], ids=repr)
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^Expected `saved` to be the path .* but got "):
+        find_pretrained(path, key="saved")
+
+
 _MANY = [f"{number:02}" for number in range(22)]
 
 
