@@ -190,7 +190,8 @@ def atlas(embeddings: str, **settings: Any) -> None:
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--out", default="report", show_default=True, type=_FOLDER, help="Folder to write.")
 @click.option("--formats", default="png,pdf,svg", show_default=True, help="Kinds of picture files.")
-def report(runs: tuple[str, ...], out: str, formats: str) -> None:
+@click.option("--width", default=6.8, show_default=True, help="Inches: the text of a page.")
+def report(runs: tuple[str, ...], out: str, formats: str, width: float) -> None:
     """Write tables and pictures of RUNS: run folders, folders above them, or globs.
 
     Pictures are as wide as one column of a paper and as its page; tables are also CSV, JSON and
@@ -200,7 +201,7 @@ def report(runs: tuple[str, ...], out: str, formats: str) -> None:
         from solo_plugins.report import write_report
 
         kinds = [part.strip() for part in formats.split(",")]
-        click.echo(f"Report: {write_report(runs, out, formats=kinds)}")
+        click.echo(f"Report: {write_report(runs, out, formats=kinds, width=width)}")
 
 
 @main.command(short_help="Write the page of all settings.")

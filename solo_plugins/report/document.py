@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from solo_plugins.errors import one_of
+from solo_plugins.errors import ConfigurationError, one_of
 from solo_plugins.pictures.style import KINDS, WIDTHS, Look, looks, save, theme
 from solo_plugins.report.exports import TABLES, write_tables
 from solo_plugins.report.figures import PARTS, curves, outputs, pareto, sparsity
@@ -23,41 +23,45 @@ from solo_plugins.untrusted.text import code, markdown
 
 # By file name, the function that draws a picture, and what the picture shows.
 _FIGURES = {
-    "pareto": (pareto, "Accuracy against the fraction of zero outputs"),
+    "pareto": (pareto, "Accuracy against the fraction of active outputs"),
     "sparsity": (sparsity, "Active fraction of the outputs, trained and target"),
     "outputs": (outputs, "Histogram of trained outputs over the target's density"),
     "curves": (curves, "Training curves"),
 }
 # What is put behind a picture's name, by its width.
 _SUFFIXES = {"double": "", "single": "-single"}
+_WIDEST = 20.0  # inches
 
 _LEGEND = f"""\
 Accuracies in percent on the validation images: a linear probe on frozen features
 (`main_linear.py`), kNN with k={KNN["k"]}, {KNN["distance"]} distance, temperature \
-{KNN["temperature"]} (`main_knn.py`). **Bold**: the highest
-of a column, and what is below it by its standard deviation at most, of each way of measuring. l0 is
-the fraction of outputs that are not zero, an all-zero row is an image without an active output, l1
-the mean of (|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are zero and always-on ones
-non-zero for
-every image. Of a sample of the images: the effective rank, exp of the entropy of the normalised
-singular values, of outputs and of backbone features (RankMe, less the mean); marginal W2, the
-outputs' mean 2-Wasserstein distance to the target; nHSIC, the mean dependence of two
-outputs, near 0 if they are independent and 1 if they are copies. Over seeds: mean ± sample
-standard deviation. *cached*: a probe on features of images that were not augmented; *online*:
-measured during training, with the run's own settings;
-*n*: fewer seeds than the row has; *not run*: no such measurement was found; *none*: the method has
-no target, or a dense one as LpJEPA and LeJEPA; *calibrated*: thresholds hold the outputs at the
-target's active fraction (`threshold_rate`).
+{KNN["temperature"]} (`main_knn.py`).
+**Bold**: the highest of a column, and what is below it by its standard deviation at most, of each
+way of measuring. Active is the fraction of outputs that are not zero, an all-zero row is an image
+without an active output, l1 the mean of (|z|_1 / |z|_2)^2 / D over the other rows; dead outputs are
+zero and always-on ones non-zero for every image. Of a sample of the images: the effective rank, exp
+of the entropy of the normalised singular values, of outputs and of backbone features (RankMe, less
+the mean); marginal W2, the outputs' mean 2-Wasserstein distance to the target; nHSIC, the mean
+dependence of two outputs, near 0 if they are independent and 1 if they are copies. Over seeds: mean
+± sample standard deviation. *cached*: a probe on features of images that were not augmented;
+*online*: measured during training, with the run's own settings; *training*: of augmented training
+images, as nothing was validated; *n*: fewer seeds than the row has; *not run*: no such measurement
+was found; *none*: the method has no target, or a dense one as LpJEPA and LeJEPA; *calibrated*:
+thresholds hold the outputs at the target's active fraction (`threshold_rate`).
 
-Each picture is there as PNG, PDF and SVG, {WIDTHS["double"]} inches wide as shown here, and \
-{WIDTHS["single"]} inches for
-one column of a paper. `table.csv` and `table.json` have the numbers as they are, `table-*.tex` the
+Each picture is there as PNG, PDF and SVG, {{width}} inches wide as shown here, and \
+{WIDTHS["single"]} inches for one
+column of a paper. `table.csv` and `table.json` have the numbers as they are, `table-*.tex` the
 tables for LaTeX with booktabs and graphicx. A method has one colour and one marker in all of them.
 """
 
 
 def write_report(
-    paths: Iterable[str | Path], out: str | Path, *, formats: Sequence[str] = KINDS
+    paths: Iterable[str | Path],
+    out: str | Path,
+    *,
+    formats: Sequence[str] = KINDS,
+    width: float = WIDTHS["double"],
 ) -> Path:
     """Write tables and pictures of pretraining runs.
 
@@ -70,16 +74,23 @@ def write_report(
         paths: run folders, folders above them, or glob patterns.
         out: the folder to write to; files of an earlier report are replaced.
         formats: of png, pdf and svg, the kinds of picture files. The report shows the first.
+        width: of the page's text in inches, from 3.3 to 20, e.g. 5.5 for NeurIPS and ICLR; by
+            default that of ICML, whose columns are 3.3 inches wide.
 
     Returns:
         The path of ``report.md``.
 
     Raises:
-        ConfigurationError: if there is no run folder at all, or a format is unknown.
+        ConfigurationError: if there is no run folder at all, a format is unknown, or the width is
+            another.
     """
     for kind in formats:
         if kind not in KINDS:
             raise one_of("formats", kind, KINDS)
+    if not WIDTHS["single"] <= width <= _WIDEST:
+        raise ConfigurationError(
+            f"Expected `width` to be from {WIDTHS['single']} to {_WIDEST} inches but got {width}."
+        )
     folders, without_run = search(paths)
     check_writable(out, "out")
     runs, left_out = _read(folders)
@@ -96,9 +107,9 @@ def write_report(
         again = names[:number].count(names[number])
         name = f"{names[number]}-{again + 1}" if again else names[number]
         folder = out if len(sections) == 1 else out / name
-        text += _section(section, out, folder, same, formats)
+        text += _section(section, out, folder, same, formats, width)
     if rows:
-        text += [_LEGEND]
+        text += [_LEGEND.format(width=f"{width:g}")]
     text += _elsewhere(rows)
     text += _left_out(left_out)
     text += ["## Runs\n", _runs(rows)] if rows else []
@@ -136,7 +147,12 @@ def _remove_earlier(out: Path) -> None:
 
 
 def _section(
-    rows: list[Row], out: Path, folder: Path, same: Mapping[str, Look], formats: Sequence[str]
+    rows: list[Row],
+    out: Path,
+    folder: Path,
+    same: Mapping[str, Look],
+    formats: Sequence[str],
+    width: float,
 ) -> list[str]:
     folder.mkdir(exist_ok=True)
     order, by = ranked(rows)
@@ -149,7 +165,7 @@ def _section(
     files = write_tables(order, folder)
     text.append(f"Also as {_links(files, out)}.\n")
     for name in _FIGURES:
-        text += _pictures(name, rows, same, folder, formats, out)
+        text += _pictures(name, rows, same, folder, formats, out, width)
     return text
 
 
@@ -160,12 +176,13 @@ def _pictures(
     folder: Path,
     formats: Sequence[str],
     out: Path,
+    page: float,
 ) -> list[str]:
     """Draw one kind of picture at all widths, and return its lines of the report."""
     draw, alt = _FIGURES[name]
     files: dict[str, list[Path]] = {}
     notes: list[str] = []
-    for size, width in WIDTHS.items():
+    for size, width in {**WIDTHS, "double": page}.items():
         with theme():
             figures, notes = draw(rows, same, width)
             for part, figure in figures.items():

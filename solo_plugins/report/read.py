@@ -46,8 +46,14 @@ _ACCURACIES = {
 }
 
 
+# The same of training images, augmented, which is all that a run without validation has.
+_TRAINING = {
+    column: name.replace("val_", "train_") + ("_step" if column in ("l0", "l1") else "")
+    for column, name in _OUTPUTS.items()
+}
+
 # Of values that were measured in several ways the first of these is shown, never a mixture.
-MARKS = ("", "cached", "fine-tuned", "online", "unreadable")
+MARKS = ("", "cached", "fine-tuned", "online", "training", "unreadable")
 # What a probe's kind is marked by.
 _KINDS = {"linear": "", "linear-cached": "cached"}
 # What is raised for values of another type or size than those that a run writes.
@@ -216,6 +222,7 @@ def _from_summary(path: Path, cfg: DictConfig, summary: dict[str, Any]) -> RunRe
     _take(run, _known(summary, {"seconds": "seconds"}))
     # A metric that was logged as NaN is null; one that was not logged is missing.
     logged = {name: math.nan if value is None else value for name, value in summary.items()}
+    _take(run, _known(logged, _TRAINING), "training")
     _take(run, _known(logged, {**_ACCURACIES, **_OUTPUTS}), "online")
     return run
 

@@ -16,16 +16,16 @@ from solo_plugins.runs.description import method_name
 from solo_plugins.untrusted.text import markdown
 
 _NOT_RUN = "not run"
-# Columns of numbers: the measured value that each shows, and its decimals. The target's l0 is not
-# measured; it has its place among them.
+# Columns of numbers: the measured value that each shows, and its decimals. The target's fraction
+# is not measured; it has its place among them.
 NUMBERS = {
     "linear backbone": ("linear_backbone", 2),
     "linear projector": ("linear_projector", 2),
     "kNN backbone": ("knn_backbone", 2),
     "kNN projector": ("knn_projector", 2),
-    "l0": ("l0", 3),
+    "active": ("l0", 3),
     "l1": ("l1", 3),
-    "target l0": ("", 3),
+    "target active": ("", 3),
     "dead outputs": ("dead_outputs", 3),
     "always-on": ("always_on_outputs", 3),
     "all-zero rows": ("all_zero_rows", 3),
@@ -40,7 +40,9 @@ _ACCURACIES = ("linear backbone", "linear projector", "kNN backbone", "kNN proje
 _ONLINE = {"linear backbone": "online_backbone", "linear projector": "online_projector"}
 # At most ten columns a table, by the table's heading.
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "Accuracy": (*("method", "target", "epochs", "seeds", *_ACCURACIES, "l0", "target l0"),),
+    "Accuracy": (
+        *("method", "target", "epochs", "seeds", *_ACCURACIES, "active", "target active"),
+    ),
     "Outputs": (
         *("method", "target", "l1", "dead outputs", "always-on", "all-zero rows"),
         *("effective rank", "backbone rank", "marginal W2", "nHSIC"),
@@ -64,7 +66,7 @@ def cells(row: Row) -> dict[str, str]:
         name: _cell(measured(row, name), len(seeds), decimals)
         for name, (_, decimals) in NUMBERS.items()
     }
-    numbers["target l0"] = "none" if row.target is None else _decimals(row.target.l0, 3)
+    numbers["target active"] = "none" if row.target is None else _decimals(row.target.l0, 3)
     if row.target is None and numbers["marginal W2"] == _NOT_RUN:
         numbers["marginal W2"] = "none"
     return {

@@ -39,7 +39,7 @@ def test_the_best_is_bold_with_what_is_within_its_spread(rows: list[Row]) -> Non
     # 80 - sqrt(2) = 78.59
     assert best(rows, "linear backbone") == {0, 1}
     # of one value there is no best, and of what is no accuracy neither
-    assert best(rows, "kNN backbone") == best(rows, "l0") == set()
+    assert best(rows, "kNN backbone") == best(rows, "active") == set()
 
 
 def test_each_way_of_measuring_has_its_best_and_online_probes_are_shown(run: Callable) -> None:

@@ -2,6 +2,7 @@
 """The report as a whole, and what its pictures show."""
 
 import itertools
+import math
 import re
 import runpy
 import sys
@@ -145,6 +146,21 @@ def test_a_format_that_does_not_exist_is_refused(run: Callable, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("width", [3.0, 20.5, math.nan])
+def test_a_width_of_no_page_is_refused(width: float, runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"`width` to be from 3.3 to 20.0 inches but got"):
+        write_report([runs], tmp_path / "out", width=width)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_are_as_wide_as_the_page(runs: Path, tmp_path: Path) -> None:
+    text = write_report([runs], tmp_path / "out", formats=["png"], width=5.5).read_text()
+    assert "5.5 inches wide as shown here, and 3.3 inches" in text
+    for name, inches in (("pareto", 5.5), ("pareto-single", 3.3)):
+        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
+            assert picture.width == pytest.approx(inches * 300, abs=1)
+
+
 Draw = Callable[..., Picture]
 
 
@@ -153,7 +169,7 @@ def draw() -> Iterator[Draw]:
     """Return a function that draws a picture of rows in the report's look."""
     with theme():
         yield lambda picture, rows, size="double": picture(
-            rows, looks(row.series for row in rows), WIDTHS[size]
+            rows, looks(row.series for row in rows), WIDTHS.get(size, size)
         )
 
 
@@ -184,15 +200,15 @@ def _lines(figure: Figure, panel: int) -> dict[str, np.ndarray]:
     return {labels[line.get_color()]: line.get_xydata() for line in lines}
 
 
-def test_pareto_shows_zeros_against_accuracy(runs: Path, draw: Draw) -> None:
+def test_pareto_shows_accuracy_against_active_outputs(runs: Path, draw: Draw) -> None:
     picture = draw(pareto, _usable(runs))
     assert not picture.notes[2:]
     figure = _alone(picture)
     assert figure.axes[0].get_title() == "Backbone: linear probe"
     lines = _lines(figure, 0)
-    ours = [[86.0, 89.0], [55.0, 90.0]]  # 1 - .14 and 1 - .45, by mu
+    ours = [[14.0, 89.0], [45.0, 90.0]]  # by mu
     np.testing.assert_allclose(lines["Rectified LpJEPA, p = 1"], ours)
-    np.testing.assert_allclose(lines["VICReg"], [[0.0, 88.0]])
+    np.testing.assert_allclose(lines["VICReg"], [[100.0, 88.0]])
 
 
 # Points of one mu that are apart have a label each, those at one place have one together.
@@ -378,10 +394,10 @@ def test_pictures_can_be_read_at_their_width(runs: Path, draw: Draw) -> None:
         assert min(text.get_fontsize() for text in texts) >= 7  # points, in print
 
 
-@pytest.mark.parametrize("size", WIDTHS)
+@pytest.mark.parametrize("size", [*WIDTHS, 5.5, 4.0])
 @pytest.mark.parametrize("mu", [-1.0, -1.25, 0.5])
-def test_titles_of_panels_are_within_the_picture(
-    size: str, mu: float, run: Callable, knn: Callable, draw: Draw
+def test_titles_and_labels_of_panels_are_within_the_picture(
+    size: str | float, mu: float, run: Callable, knn: Callable, draw: Draw
 ) -> None:
     for number in range(4):
         run(f"run{number}", mu=mu - number, knn=knn(90.0, 0.002))
@@ -390,8 +406,9 @@ def test_titles_of_panels_are_within_the_picture(
     )
     figure.canvas.draw()
     for panel in figure.axes:
-        box = panel.title.get_window_extent()
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, panel.get_title()
+        for text in filter(mpl.text.Text.get_text, (panel.title, panel.xaxis.label)):
+            box = text.get_window_extent()
+            assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text.get_text()
 
 
 def test_pictures_leave_nothing_behind(runs: Path, tmp_path: Path) -> None:

@@ -81,19 +81,19 @@ def test_the_targets_active_fraction_is_the_closed_form(
     p: float, mu: float, l0: float, run: Callable
 ) -> None:
     (row,) = _rows(run("a", p=p, mu=mu))
-    assert row["target l0"] == f"{l0:.3f}"
+    assert row["target active"] == f"{l0:.3f}"
 
 
 def test_a_method_without_target_says_none(run: Callable) -> None:
     (row,) = _rows(run("a", "vicreg"))
-    assert (row["method"], row["target"], row["target l0"]) == ("VICReg", "none", "none")
+    assert (row["method"], row["target"], row["target active"]) == ("VICReg", "none", "none")
 
 
 def test_what_was_not_measured_says_so(run: Callable) -> None:
     (row,) = _rows(run("a", summary={"seconds": None, "commit": None}))
     missing = {name for name, cell in row.items() if cell == "not run"}
     assert missing == {
-        "linear backbone", "linear projector", "kNN backbone", "kNN projector", "l0", "l1",
+        "linear backbone", "linear projector", "kNN backbone", "kNN projector", "active", "l1",
         "dead outputs", "always-on", "all-zero rows", "effective rank", "backbone rank",
         "marginal W2", "nHSIC",
     }  # fmt: skip
@@ -102,14 +102,31 @@ def test_what_was_not_measured_says_so(run: Callable) -> None:
 def test_knn_is_that_of_k_20_cosine(run: Callable, knn: Callable) -> None:
     (row,) = _rows(run("a", summary={"val_knn_acc1": 11.0}, knn=knn(90.0, 0.25, projector=88.0)))
     assert (row["kNN backbone"], row["kNN projector"]) == ("90.00", "88.00")
-    assert (row["l0"], row["l1"], row["dead outputs"]) == ("0.250", "0.150", "0.000")
+    assert (row["active"], row["l1"], row["dead outputs"]) == ("0.250", "0.150", "0.000")
 
 
 def test_online_values_stand_in_and_are_marked(run: Callable) -> None:
     summary = {"val_knn_acc1": 91.5, "val_l0_sparsity_metric": 0.4, "val_l1_sparsity_metric": 0.2}
     (row,) = _rows(run("a", summary=summary))
     assert (row["kNN backbone"], row["kNN projector"]) == ("91.50 (online)", "not run")
-    assert (row["l0"], row["l1"]) == ("0.400 (online)", "0.200 (online)")
+    assert (row["active"], row["l1"]) == ("0.400 (online)", "0.200 (online)")
+
+
+def test_of_a_run_without_validation_the_training_images_stand_in_and_are_marked(
+    run: Callable,
+) -> None:
+    summary = {
+        "train_l0_sparsity_metric_step": 0.4,
+        "train_l0_sparsity_metric_epoch": 0.6,  # from the epoch's first steps on
+        "train_dead_outputs": 0.1,
+        "train_nhsic": None,
+    }
+    (row,) = _rows(run("a", summary=summary))
+    assert (row["active"], row["dead outputs"]) == ("0.400 (training)", "0.100 (training)")
+    assert (row["nHSIC"], row["l1"]) == ("NaN (training)", "not run")
+    validated = run("b", summary={**summary, "val_l0_sparsity_metric": 0.5}, config={"seed": 6})
+    (row,) = _rows(validated)
+    assert row["active"] == "0.500 (online)"
 
 
 NEW = ("always-on", "effective rank", "backbone rank", "marginal W2", "nHSIC")
@@ -135,7 +152,7 @@ def test_diagnostics_have_columns(run: Callable, knn: Callable) -> None:
 
 def test_a_knn_json_without_diagnostics_is_still_read(run: Callable, knn: Callable) -> None:
     (row,) = _rows(run("a", knn=knn(90.0, 0.25)))
-    assert (row["l0"], *[row[name] for name in NEW]) == ("0.250", *["not run"] * 5)
+    assert (row["active"], *[row[name] for name in NEW]) == ("0.250", *["not run"] * 5)
 
 
 @pytest.mark.parametrize(("method", "distance"), [("rectified_lpjepa", "not run"), ("ncl", "none")])

@@ -33,7 +33,7 @@ _SIDES = [(far * x, far * y) for far in (0.7, 2) for x in (1, -1, 0) for y in (1
 
 
 def pareto(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Picture:
-    """Draw accuracy against the fraction of outputs that are zero.
+    """Draw accuracy against the active fraction of outputs.
 
     Rectified LpJEPA is a line over mu for each p, other methods are points. All points of a panel
     show one measurement: linear probe, else kNN, else those of training, whichever most rows have.
@@ -66,14 +66,14 @@ def pareto(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pict
         notes += without(known, shown["label"], reason)
     if not found:
         return Picture(
-            {}, ["skipped, no run has both an accuracy and a fraction of outputs that are zero"]
+            {}, ["skipped, no run has both an accuracy and a fraction of active outputs"]
         )
     columns = max(1, round(width / WIDTHS["single"]))
     figure, axes = panels(len(found), width, columns=columns, height=2.4)
     for panel, (name, part) in zip(axes, found.items(), strict=True):
         _draw(panel, part, looks)
         title(panel, name, width / min(columns, len(found)))
-        panel.set(xlabel="zero outputs of the projector (%)", ylabel="top-1 accuracy (%)")
+        panel.set(xlabel="active outputs of the projector (%)", ylabel="top-1 accuracy (%)")
     legend_below(figure, _entries(pd.concat(found.values()), looks))
     figure.draw_without_rendering()  # the layout, by which labels find their place
     for panel, part in zip(axes, found.values(), strict=True):
@@ -84,9 +84,9 @@ def pareto(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pict
 def _draw(panel: Axes, shown: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     for series, part in shown.groupby("series", sort=False):
         look = looks[str(series)]
-        panel.plot(part["zeros"], part["value"], color=look.color, zorder=3)
+        panel.plot(part["active"], part["value"], color=look.color, zorder=3)
         errors = {"xerr": part["active_std"], "yerr": part["value_std"]}
-        draw_points(panel, part, ("zeros", "value"), look, **errors)
+        draw_points(panel, part, ("active", "value"), look, **errors)
     panel.margins(0.1)
     # A tenth of a point is not to look like a mountain.
     low, high = panel.get_ylim()
@@ -112,18 +112,18 @@ def _entries(shown: pd.DataFrame, looks: Mapping[str, Look]) -> dict[str, Any]:
 
 def _label_points(panel: Axes, shown: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     """Write mu beside points of lines, where it covers the fewest points, lines and labels."""
-    places = panel.transData.transform(shown[["zeros", "value"]].to_numpy())
+    places = panel.transData.transform(shown[["active", "value"]].to_numpy())
     font = panel.figure.dpi * 8 / 72
     taken = [Bbox.from_extents(*place, *place).padded(font / 2) for place in places]
     lines = shown[shown.groupby("series")["mu"].transform("nunique") > 1]
     near = _NEAR * np.ptp(panel.get_xlim())
     for mu, same in lines.groupby(lines["mu"].map("{:.3g}".format)):
-        same = same.sort_values("zeros")
+        same = same.sort_values("active")
         # of lines that have their points at one place, the highest stands for all
-        for _, part in same.groupby((same["zeros"].diff() > near).cumsum()):
+        for _, part in same.groupby((same["active"].diff() > near).cumsum()):
             point = part.loc[part["value"].idxmax()]
             color = looks[point["series"]].color if len(part) == 1 else "0.25"
-            place = (point["zeros"], point["value"])
+            place = (point["active"], point["value"])
             taken.append(_label(panel, typeset(f"μ={mu}"), place, color, taken))
 
 

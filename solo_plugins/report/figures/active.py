@@ -71,7 +71,7 @@ def sparsity(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pi
     for panel in (over_mu, against):
         panel.set(ylabel="active outputs (%)", ylim=(0, top))
     legend_below(figure, entries)
-    return Picture({"": figure}, without(ours, shown["label"], "has no measured l0"))
+    return Picture({"": figure}, without(ours, shown["label"], "has no measured active fraction"))
 
 
 def _draw_targets(panel: Axes, rows: Sequence[Row], look: Look) -> float:

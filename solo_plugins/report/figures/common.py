@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What the report's pictures have in common."""
 
-__all__ = ["OPEN", "Picture", "draw_points", "entry", "points", "title", "title_height", "without"]
+__all__ = [
+    "OPEN", "Picture", "beside", "draw_points", "entry", "points", "title", "title_height",
+    "without",
+]  # fmt: skip
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +21,7 @@ from solo_plugins.report.rows import Row
 _POINTS = 8  # of a panel's title
 _LETTERS = 12  # of a panel's title, for each inch
 
-# In the legend, what an open marker means; the word is the one of the tables.
+# In the legend, what an open marker means: `online` or `training` in the tables.
 OPEN = "open marker: active fraction measured during training (online)"
 
 
@@ -35,6 +38,23 @@ class Picture(NamedTuple):
     notes: list[str]
 
 
+def beside(width: float, least: float = 1.65) -> int:
+    """Count the panels that a picture has room for beside each other.
+
+    Args:
+        width: of the picture, in inches.
+        least: of a panel with its labels, likewise; by default of a small one.
+
+    Returns:
+        At least 2: a column of a paper is to have two.
+
+    Example:
+        >>> beside(6.8), beside(5.5), beside(3.3)
+        (4, 3, 2)
+    """
+    return max(2, int(width / least))
+
+
 def points(rows: Sequence[Row]) -> pd.DataFrame:
     """Tabulate the rows that have a finite active fraction.
 
@@ -43,17 +63,19 @@ def points(rows: Sequence[Row]) -> pd.DataFrame:
 
     Returns:
         By row its ``name``, ``label``, ``series``, ``mu`` and ``target`` (NaN without one),
-        ``active``, its sample standard deviation ``active_std`` and ``zeros``, all in percent but
-        ``mu``, and whether it was measured ``online``.
+        ``active`` and its sample standard deviation ``active_std``, all in percent but ``mu``, and
+        whether it was measured ``online``, by the run itself.
     """
     table = []
     for row in rows:
         active, target = row.mean("l0"), row.target
         loc, l0 = (target.loc, target.l0) if target else (np.nan, np.nan)
-        percent = (100 * l0, 100 * active.value, 100 * active.std, 100 * (1 - active.value))
-        table.append((row.name, row.label, row.series, loc, *percent, active.mark == "online"))
+        percent = (100 * l0, 100 * active.value, 100 * active.std)
+        table.append(
+            (row.name, row.label, row.series, loc, *percent, active.mark in ("online", "training"))
+        )
     columns = ["name", "label", "series", "mu"]
-    columns += ["target", "active", "active_std", "zeros", "online"]
+    columns += ["target", "active", "active_std", "online"]
     return pd.DataFrame(table, columns=columns).dropna(subset=["active"])
 
 

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from solo_plugins.distributions import RectifiedGeneralizedGaussian
-from solo_plugins.pictures.style import WIDTHS, Look, legend_below, panels
-from solo_plugins.report.figures.common import Picture, title, title_height, without
+from solo_plugins.pictures.style import Look, legend_below, panels
+from solo_plugins.report.figures.common import Picture, beside, title, title_height, without
 from solo_plugins.report.read import RunRecord
 from solo_plugins.report.rows import Row
 
@@ -26,8 +26,8 @@ def outputs(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pic
     """Draw the histogram of the outputs that are not zero over the target's density.
 
     The histogram's area is the measured active fraction, the density's that of the target, so that
-    both are seen on one scale; the zeros are given in words. Of several seeds the lowest that has a
-    histogram is shown.
+    both are seen on one scale; both fractions are given in words. Of several seeds the lowest that
+    has a histogram is shown.
 
     Args:
         rows: of one section.
@@ -48,8 +48,7 @@ def outputs(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pic
     notes = without(ours, first, "has no histogram")
     notes += [f"{row.label} is the {_MOST + 1}th or later panel" for row, _ in every[_MOST:]]
     shown = every[:_MOST]
-    # two beside each other in a column, up to four on the page
-    columns = min(len(shown), 2 if width <= WIDTHS["single"] else 4)
+    columns = min(len(shown), beside(width))
     # no line ends within "seed 5"
     titles = [f"{row.label}, seed\xa0{run.cfg.seed}" for row, run in shown]
     height = (2.0 if len(shown) <= 2 else 1.35) + title_height(titles, width / columns)
@@ -90,7 +89,7 @@ def _draw(panel: Axes, run: RunRecord, look: Look) -> None:
     panel.minorticks_off()
     panel.minorticks_off()
     panel.text(
-        0.97, 0.95, f"zeros {100 * (1 - active):.1f} %\ntarget {100 * (1 - target.l0):.1f} %",
+        0.97, 0.95, f"active {100 * active:.1f} %\ntarget {100 * target.l0:.1f} %",
         transform=panel.transAxes, ha="right", va="top", fontsize=7,
         bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1},
     )  # fmt: skip

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from solo_plugins.pictures.style import WIDTHS, Look, legend_below, panels, shades
-from solo_plugins.report.figures.common import Picture, entry, title, title_height, without
+from solo_plugins.pictures.style import Look, legend_below, panels, shades
+from solo_plugins.report.figures.common import Picture, beside, entry, title, title_height, without
 from solo_plugins.report.rows import Row
 
 _TOGETHER = 6  # lines that a panel shows legibly
@@ -147,7 +147,7 @@ def _styles(rows: Sequence[Row], looks: Mapping[str, Look]) -> dict[str, _Style]
 def _together(
     found: Mapping[_Quantity, _Lines], styles: Mapping[str, _Style], width: float
 ) -> Figure:
-    columns = 2 if width <= WIDTHS["single"] or len(found) == 4 else 3
+    columns = 2 if len(found) == 4 else beside(width, 2.2)
     figure, axes = panels(len(found), width, columns=columns, height=1.8)
     for panel, (quantity, lines) in zip(axes, found.items(), strict=True):
         for label, line in lines.items():
@@ -170,7 +170,7 @@ def _apart(
     quantity: _Quantity, lines: _Lines, styles: Mapping[str, _Style], width: float
 ) -> Figure:
     shown = dict(list(lines.items())[:_MOST])
-    columns = min(2 if width <= WIDTHS["single"] else 4, len(shown))
+    columns = min(beside(width), len(shown))
     more = title_height((styles[label].name for label in shown), width / columns)
     figure, axes = panels(len(shown), width, columns=columns, height=1.25 + more)
     for number, panel in enumerate(axes[1:], start=1):
