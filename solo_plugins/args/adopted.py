@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_plugins.args.models import check_whose
 from solo_plugins.args.reading import plain
 from solo_plugins.errors import ConfigurationError, one_of
 
@@ -17,6 +18,8 @@ from solo_plugins.errors import ConfigurationError, one_of
 _UNREAD = ("drop", "loss_type", "tau", "gsize", "learnable_temp", "normalize", "power_iter")
 # Of its data block, settings that nothing reads there, with what they stand at.
 _UNREAD_DATA: dict[str, tuple[Any, ...]] = {"extra_data": (None, "None"), "dup": (None, 1)}
+# Of its SimCLR and VICReg, settings that solo-learn's lack.
+_BASELINES = {"projector_type", "non_neg", "add_projector_classifier"}
 # Its projectors by method, the first of which is the default: by its name, ours without the ReLU.
 _PROJECTORS = {
     "ncl": {"mlp_2_wo_batchnorm": "mlp2", "mlp_3_w_batchnorm": "mlp"},
@@ -47,22 +50,23 @@ def adopted(cfg: DictConfig) -> tuple[DictConfig, list[str]]:
         The configuration, a copy if anything is changed, and a line for each change.
 
     Raises:
-        ConfigurationError: if the reference has a setting for which there is nothing here, or if a
-            setting refers to what is not there.
+        ConfigurationError: if the settings are those of another method, or the reference has one
+            for which there is nothing here, or one refers to what is not there.
     """
     notes: list[str] = []
     given = plain(cfg)
-    method = given.get("method")
-    if not isinstance(method, str) or method not in _PROJECTORS:
+    method, kwargs = given.get("method"), given.get("method_kwargs")
+    if not isinstance(method, str) or not isinstance(kwargs, dict):
         return cfg, notes
-    if not isinstance(given.get("method_kwargs"), dict):
+    check_whose(method, {*map(str, kwargs)} - (_BASELINES if method in _PROJECTORS else set()))
+    if method not in _PROJECTORS:
         return cfg, notes
     asked, cfg = cfg, cfg.copy()
     OmegaConf.set_struct(cfg, False)
     _leave_out_unread(cfg, notes)
     if method == "ncl":
         _adopt_ncl(cfg)
-    elif {"projector_type", "non_neg", "add_projector_classifier"} & set(cfg.method_kwargs):
+    elif _BASELINES & set(cfg.method_kwargs):
         _adopt_baseline(cfg, notes)
     return (cfg, notes) if cfg != asked else (asked, notes)
 

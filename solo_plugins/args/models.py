@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The configuration of ``main_pretrain.py``, at full depth."""
 
-__all__ = ["PretrainSettings", "Seed", "defaults", "known", "pretrain_model", "with_kwargs"]
+__all__ = [
+    "PretrainSettings", "Seed", "check_whose", "defaults", "known", "pretrain_model", "with_kwargs",
+]  # fmt: skip
 
+from collections.abc import Collection
 from functools import cache
 from typing import Annotated, Any, TypeAlias
 
@@ -23,9 +26,14 @@ from solo_plugins.args.kinds import (
 )
 from solo_plugins.args.trainer import TrainerSettings, by_signature
 from solo_plugins.args.wording import fields
+from solo_plugins.errors import ConfigurationError
 from solo_plugins.framework import METHODS
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32), Rule("an integer from 0 to below 2**32")]
+
+
+# One setting may be a mistake, more of another method's are its YAML.
+_STRANGE = 2
 
 
 def _methods() -> list[str]:
@@ -97,10 +105,40 @@ def pretrain_model(method: Any, optimizer: Any) -> type[PretrainSettings]:
     Returns:
         The model, with the settings of both.
     """
+    return _pretrain_model(_settings_of(method), known(OPTIMIZER_KWARGS, optimizer))
+
+
+def check_whose(method: str, given: Collection[str]) -> None:
+    """Refuse the settings of another method, as a YAML has them whose ``method`` alone was changed.
+
+    Args:
+        method: the method's name, known or not.
+        given: the names of settings in ``method_kwargs`` that are to be its own.
+
+    Raises:
+        ConfigurationError: if it lacks two of them or more, and there is a method that has all.
+    """
+    own = _settings_of(method)
+    strange = set() if own is None else set(given) - set(own.model_fields)
+    if len(strange) < _STRANGE:
+        return
+    blocks_of = {name: _settings_of(name) for name in _methods()}
+    whose = [
+        name for name, block in blocks_of.items() if block and {*given} <= {*block.model_fields}
+    ]
+    if whose:
+        raise ConfigurationError(
+            f"Expected `method_kwargs` to be those of `method: {method}` but got those of "
+            f"{' or '.join(whose[:3])}, e.g. `{min(strange)}`. A YAML is of one method: "
+            f"`--config-name` takes one of {method}."
+        )
+
+
+def _settings_of(method: Any) -> type[Block] | None:
     own = getattr(METHODS.get(method), "settings_class", None) if isinstance(method, str) else None
     if own is not None and not issubclass(own, BaseModel):
         own = None  # a method of others, which checks its settings itself
-    return _pretrain_model(own or known(METHOD_KWARGS, method), known(OPTIMIZER_KWARGS, optimizer))
+    return own or known(METHOD_KWARGS, method)
 
 
 def defaults(model: type[BaseModel]) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
+
+from typing_extensions import override
 
 # Of each program: what it does, and the settings that are set most, with an example and a meaning.
 PURPOSE = {
@@ -219,9 +221,17 @@ def _answered(usage: _Usage, given: argparse.Namespace) -> bool:
     return False
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(f"error: Expected hydra's options, see --hydra-help, but: {message}.")
+
+
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read those of hydra's own options that say what it is to do."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = _Parser(add_help=False)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--config-path", "-cp")
     parser.add_argument("--config-name", "-cn")

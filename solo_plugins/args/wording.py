@@ -216,9 +216,17 @@ def _sentence(
     choices = where.of(Choices)
     names = choices.names() if choices else get_args(where.kind)
     hint = nearest(str(value), [str(name) for name in names if isinstance(name, str)])
+    if where.block is not None and isinstance(value, str):
+        hint = _named_by(where.block, name, value)
     if where.nullable and isinstance(value, str) and value.lower() in ("none", "nil", "null"):
         hint = " Did you mean `null`?"
     return ConfigurationError(f"Expected `{name}` to be {text} but got {shown(value)}.{hint}")
+
+
+def _named_by(block: type[BaseModel], name: str, value: str) -> str:
+    """Say which setting of a block a text is probably of: the one that names what it is."""
+    inside = [key for key in ("name", "dataset") if key in block.model_fields]
+    return f" Did you mean `{name}.{inside[0]}={shown(value)[1:-1]}`?" if inside else ""
 
 
 def _walk(model: type[BaseModel], loc: Key) -> Place:

@@ -21,6 +21,9 @@ def _off() -> dict[str, float]:
     return {"prob": 0.0}
 
 
+_OURS = {"proj_output_dim": 16, "num_projections": 64, "mean_shift_value": -1.0}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -55,6 +58,17 @@ def _off() -> dict[str, float]:
         ({"auto_umap": {"enabled": 1}}, r"`auto_umap.enabled` to be"),
         ({"auto_umap": {"frequency": 0}}, r"`auto_umap.frequency` to be"),
         ({"auto_umap": {"dir": "../x"}}, r"`auto_umap.dir` to be the name of a folder"),
+        ({"backbone": "resnet18"}, r"`backbone` .* Did you mean `backbone.name=resnet18`\?"),
+        ({"optimizer": "adamw"}, r"`optimizer` .* Did you mean `optimizer.name=adamw`\?"),
+        ({"data": "cifar10"}, r"`data` .* Did you mean `data.dataset=cifar10`\?"),
+        (
+            {"method": "byol", "method_kwargs": _OURS},
+            r"those of `method: byol` .* rectified_lpjepa.* takes one of byol\.$",
+        ),
+        (
+            {"method": "vicreg", "method_kwargs": _OURS},
+            r"those of `method: vicreg` .* takes one of vicreg\.$",
+        ),
         ({"wandb": True}, r"`wandb` to be a block of settings but got True"),
         ({"augmentations": []}, r"`augmentations` to be a list of entries but got \[\]"),
         ({"accelerator": "tpu"}, r"`accelerator` to be one of auto, gpu, cuda, cpu but got 'tpu'"),

@@ -104,6 +104,11 @@ def test_the_settings_of_the_usage_exist(kind: str) -> None:
         ([*DIGITS, "--config-name=x"], r"to be a YAML in .* but got 'x'\. There are: barlow_twins"),
         (["--config-path=scripts/pretrian", "-cn=x"], r"`--config-path` to be a folder of YAMLs"),
         (["--config-name=byol_digits"], r"`--config-path` .* mean `scripts/pretrain/digits`"),
+        (
+            [*DIGITS, "--config", "x"],
+            r"^error: .*--config could match --config-path, --config-name",
+        ),
+        ([*DIGITS, "--config-name"], r"^error: .* --config-name/-cn: expected one argument"),
         (["--config-name=x"], r"`--config-path` to be set\. There are: scripts/pretrain/cifar, "),
     ],
     ids=str,
