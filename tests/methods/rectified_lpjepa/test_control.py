@@ -2,10 +2,11 @@
 """The schedule of the target's active fraction against its formula."""
 
 import math
+import warnings
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from solo_plugins.methods.rectified_lpjepa.control import scheduled_active_fraction
 from solo_plugins.methods.rectified_lpjepa.criterion import Criterion
@@ -53,3 +54,28 @@ def test_a_criterion_names_what_is_not_its_own() -> None:
         criterion(z, z)
     with pytest.raises(ValueError, match="as many rows but got 8, 6"):
         criterion([z, z[:6]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "views", "warns"),
+    [
+        ({}, [torch.rand(8, 4), torch.rand(8, 4) - 0.5], True),
+        ({}, [torch.rand(8, 4), torch.rand(8, 4)], False),
+        (
+            {"target_distribution": "lp_distribution", "projector_type": "mlp"},
+            [torch.randn(8, 4), torch.randn(8, 4)],
+            False,
+        ),
+    ],
+    ids=["negative", "rectified", "dense target"],
+)
+def test_negative_outputs_with_a_rectified_target_are_said_once(
+    settings: dict, views: list[Tensor], warns: bool
+) -> None:
+    criterion = Criterion(RectifiedLpJEPASettings(proj_hidden_dim=4, proj_output_dim=4, **settings))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        criterion(views)
+        criterion(views)
+    said = [str(one.message) for one in caught if "has to end in a ReLU" in str(one.message)]
+    assert len(said) == warns
