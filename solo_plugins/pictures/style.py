@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,6 +60,14 @@ _LOOK: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "solo_plugins",
 }
+# Fonts with the signs of East Asian languages, which matplotlib's own lack: those that Linux
+# distributions, macOS and Windows come with. What is installed of them is asked for signs.
+_EAST_ASIAN = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK KR",
+    "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "Droid Sans Fallback", "Hiragino Sans", "PingFang SC",
+    "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
+)  # fmt: skip
 # Of seaborn's ten for colour-blind people, without what is pale on white and the grey of what
 # stands behind; and black.
 _COLORS = (0, 3, 2, 4, 9, 1, 5)
@@ -87,10 +96,16 @@ def theme() -> Iterator[None]:
         None. Figures that were made inside stay usable, but pyplot has forgotten them.
     """
     before = set(plt.get_fignums())
+    there = set(font_manager.get_font_names())
+    fonts = {"font.family": ["sans-serif", *(name for name in _EAST_ASIAN if name in there)]}
     with mpl.rc_context():
         # Colour codes belong to matplotlib as a whole and would stay changed.
         sns.set_theme(
-            context="paper", style="whitegrid", palette="colorblind", color_codes=False, rc=_LOOK
+            context="paper",
+            style="whitegrid",
+            palette="colorblind",
+            color_codes=False,
+            rc=_LOOK | fonts,
         )
         try:
             yield

@@ -3,7 +3,9 @@
 
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
+from matplotlib import font_manager
 from PIL import Image
 
 from solo_plugins.pictures.style import (
@@ -68,3 +70,13 @@ def test_a_picture_is_written_in_all_kinds_at_its_width(tmp_path: Path) -> None:
     assert [path.name for path in sorted((tmp_path / "2").iterdir())] == sorted(
         f"name.{kind}" for kind in KINDS
     )
+
+
+def test_fonts_with_east_asian_signs_are_asked_if_they_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = ["Yu Gothic", "DejaVu Sans", "Noto Sans CJK JP"]
+    monkeypatch.setattr(font_manager, "get_font_names", lambda: known)
+    with theme():
+        assert mpl.rcParams["font.family"] == ["sans-serif", "Noto Sans CJK JP", "Yu Gothic"]
+    assert "Yu Gothic" not in mpl.rcParams["font.family"]
