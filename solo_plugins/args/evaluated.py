@@ -133,7 +133,8 @@ class LinearSettings(TrainerSettings):
 
     Args:
         name: the evaluation's name, of which its folder's is made.
-        pretrained_feature_extractor: a run's folder, or a checkpoint.
+        pretrained_feature_extractor: a run's folder, or a checkpoint; with -m also a
+            pattern of folders.
         pretrain_method: the checkpoint's method, if it is to be checked.
         features: what is classified.
         finetune: train the network too.
@@ -182,7 +183,8 @@ class KnnSettings(Block):
     """main_knn.py. Every combination of features, k, temperature and distance is evaluated.
 
     Args:
-        pretrained_feature_extractor: a run's folder, or a checkpoint.
+        pretrained_feature_extractor: a run's folder, or a checkpoint; with -m also a
+            pattern of folders.
         features: what neighbours are looked for in.
         k: numbers of neighbours.
         temperature: of the cosine's votes.

@@ -15,6 +15,9 @@ from typing import NamedTuple, NoReturn
 
 from typing_extensions import override
 
+from solo_plugins.errors import ConfigurationError
+from solo_plugins.runs.several import finished_runs, is_pattern
+
 # Of each program: what it does, and the settings that are set most, with an example and a meaning.
 PURPOSE = {
     "pretrain": "Pretrain a self-supervised method.",
@@ -61,6 +64,8 @@ _HYDRAS = ("hydra_help", "version", "info", "shell_completion", "experimental_re
 # Hydra's other options, without and with a value.
 _FLAGS = ("--run", "-r", "--multirun", "-m", "--resolve")
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p")
+# The setting that may be a pattern of runs.
+_EVALUATED = "pretrained_feature_extractor"
 # A setting that hydra would only change (NAME=VALUE) or only add (+NAME=VALUE).
 _SETTING = re.compile(r"\+?(?P<name>[A-Za-z_]\w*(\.\w+)*)=.*", re.DOTALL)
 
@@ -180,6 +185,12 @@ class _Usage(NamedTuple):
     def yamls(self) -> dict[Path, list[str]]:
         return _yamls(self.root, self.kind)
 
+    def several(self) -> str:
+        """Say how a program does several things one after the other."""
+        if self.kind == "pretrain":
+            return "With -m and several values, as in ++seed=1,2, each is a run."
+        return f"-m '++{_EVALUATED}=trained_models/*/*' evaluates all finished runs."
+
     def text(self) -> str:
         found = self.yamls()
         width = max(map(len, SETTINGS[self.kind])) + 18
@@ -189,7 +200,8 @@ class _Usage(NamedTuple):
         lines = [
             f"usage: {self.command} [++SETTING=VALUE ...]",
             "",
-            f"{PURPOSE[self.kind]} With -m and several values, as in ++seed=1,2, each is a run.",
+            PURPOSE[self.kind],
+            self.several(),
             "",
             "YAMLs:",
             *(f"  {self.prefix}{path.name}/: {', '.join(stems)}" for path, stems in found.items()),
@@ -268,7 +280,26 @@ def _settings(arguments: Iterable[str], folder: Path) -> list[str]:
             settings.append(_setting(argument, folder))
         else:
             options += [argument, *(islice(rest, 1) if argument in _WITH_VALUE else ())]
-    return options + settings
+    several = {"--multirun", "-m"} & {*options}
+    return options + [_expanded(setting, several=bool(several)) for setting in settings]
+
+
+def _expanded(setting: str, *, several: bool) -> str:
+    """Put the runs that a pattern means in its place, as values of which each is a run."""
+    name, _, value = setting.partition("=")
+    if name.lstrip("+") != _EVALUATED or not is_pattern(value):
+        return setting
+    try:
+        runs = [str(path) for path in finished_runs(value)]
+    except ConfigurationError as error:
+        raise SystemExit(f"error: {error}") from None
+    if len(runs) > 1 and not several:
+        raise SystemExit(
+            f"error: Expected -m with several runs, as {value!r} matches {len(runs)}: it evaluates "
+            "one after the other."
+        )
+    values = [path.replace("'", r"\'") for path in runs]
+    return f"{name}=" + ",".join(f"'{value}'" for value in values)
 
 
 def _setting(argument: str, folder: Path) -> str:
