@@ -18,7 +18,8 @@ class Hardware(NamedTuple):
         precision: Lightning's name of it.
         strategy: Lightning's name of it.
         sync_batchnorm: whether batch statistics are those of all processes.
-        num_devices: processes on this machine.
+        num_devices: processes on each machine.
+        num_nodes: machines.
         note: why it differs from the configuration, or an empty string.
     """
 
@@ -28,12 +29,19 @@ class Hardware(NamedTuple):
     strategy: str
     sync_batchnorm: bool
     num_devices: int
+    num_nodes: int
     note: str
+
+    @property
+    def processes(self) -> int:
+        """All processes, of all machines."""
+        return self.num_devices * self.num_nodes
 
     def __str__(self) -> str:
         plural = "" if self.num_devices == 1 else "s"
+        each = "" if self.num_nodes == 1 else f" on each of {self.num_nodes} machines"
         line = (
-            f"Running on {self.accelerator}, {self.num_devices} device{plural}, "
+            f"Running on {self.accelerator}, {self.num_devices} device{plural}{each}, "
             f"precision {self.precision}"
         )
         return f"{line} ({self.note})." if self.note else f"{line}."
@@ -75,6 +83,7 @@ def resolve(cfg: DictConfig) -> Hardware:
         # torch's SyncBatchNorm has no CPU implementation.
         sync_batchnorm=bool(cfg.get("sync_batchnorm", False)) and on_gpu and not single,
         num_devices=count,
+        num_nodes=cfg.num_nodes,
         note=note,
     )
 

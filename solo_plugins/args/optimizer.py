@@ -88,7 +88,7 @@ def settle_hardware(cfg: DictConfig) -> Hardware:
         The hardware.
     """
     hardware = resolve(cfg)
-    images = cfg.optimizer.batch_size * hardware.num_devices * cfg.num_nodes
+    images = cfg.optimizer.batch_size * hardware.processes
     for name in {"lr", "classifier_lr"} & set(cfg.optimizer):
         cfg.optimizer[name] *= images / 256
     for name in ("accelerator", "devices", "precision", "sync_batchnorm"):

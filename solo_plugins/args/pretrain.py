@@ -67,7 +67,7 @@ def parse_cfg(cfg: DictConfig) -> tuple[DictConfig, Hardware]:
     cfg.optimizer.setdefault("classifier_lr", cfg.optimizer.lr)
     _complete_backbone(cfg)
     hardware = settle_hardware(cfg)
-    check_solo_method(cfg, hardware.num_devices * cfg.num_nodes)
+    check_solo_method(cfg, hardware.processes)
     settle_dali(cfg, on_gpu=hardware.accelerator == "gpu")
     return cfg, hardware
 

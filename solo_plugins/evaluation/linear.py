@@ -97,7 +97,7 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     register()
     asked = cfg.copy()
     cfg, hardware, pretrained = parse_linear_cfg(cfg)
-    check_processes(hardware, cfg.num_nodes)
+    check_processes(hardware)
     check_writable(pretrained.folder.path, "pretrained_feature_extractor")
     run = find_run(cfg, kind="linear")
     for note in [*schedule_notes(asked, cfg), *run.notes]:
@@ -112,7 +112,7 @@ def linear(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> LinearResu
     what = described(pretrained, cfg)  # before it may change
     model = linear_model(cfg, pretrained)
     data = LabelledDataModule(cfg, augment=not cfg.cache_features)
-    data.check(hardware.num_devices * cfg.num_nodes)
+    data.check(hardware.processes)
     for note in data.notes:
         say(note)
     if cfg.cache_features:

@@ -21,7 +21,7 @@ class _Launch(NamedTuple):
     nodes: int
 
 
-def check_processes(hardware: Hardware, nodes: int) -> None:
+def check_processes(hardware: Hardware) -> None:
     """Refuse a run that the processes which are there do not fit.
 
     Lightning would wait for those that nobody has started, let each of those that are too many
@@ -29,14 +29,13 @@ def check_processes(hardware: Hardware, nodes: int) -> None:
 
     Args:
         hardware: what was chosen, with a process for each device.
-        nodes: machines, positive.
 
     Raises:
         ConfigurationError: if torchrun or SLURM started another number, if SLURM was asked in a way
             that Lightning does not understand, or if the runs of a sweep would have to start
             processes, which is done by repeating the command line, here that of the whole sweep.
     """
-    found, asked = _launch(), hardware.num_devices * nodes
+    found, asked = _launch(), hardware.processes
     if found is None or found.by == "SLURM":
         _check_slurm(found, asked, managed=under_slurm())
     if found is None:
@@ -48,10 +47,11 @@ def check_processes(hardware: Hardware, nodes: int) -> None:
             )
         return
     wanted = found.processes // found.nodes, found.nodes
-    if (hardware.num_devices, nodes) != wanted:
+    if (hardware.num_devices, hardware.num_nodes) != wanted:
         raise ConfigurationError(
             f"Expected `devices` and `num_nodes` to be {wanted[0]} and {wanted[1]}, as {found.by} "
-            f"started {_processes(found.processes)}, but got {hardware.num_devices} and {nodes}. "
+            f"started {_processes(found.processes)}, but got {hardware.num_devices} and "
+            f"{hardware.num_nodes}. "
             f"{hardware}"
         )
 

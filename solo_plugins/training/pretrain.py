@@ -70,7 +70,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     cfg, changed = adopted(cfg)
     cfg, chosen = automatic(cfg)
     cfg, hardware = parse_cfg(cfg)
-    check_processes(hardware, cfg.num_nodes)
+    check_processes(hardware)
     for note in [*changed, *chosen, *schedule_notes(asked, cfg)]:
         say(note)
     run = find_run(cfg)
@@ -104,7 +104,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
             "Expected `auto_umap.enabled` to be true only with labelled validation images, which "
             f"it draws, but got true and `data.val_path` {cfg.data.val_path}."
         )
-    data.check(hardware.num_devices * cfg.num_nodes)
+    data.check(hardware.processes)
     for note in data.notes:
         say(note)
     if cfg.debug_augmentations:  # as solo-learn's main does

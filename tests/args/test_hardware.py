@@ -46,3 +46,10 @@ def test_devices_of_a_gpu_machine(
     assert (hardware.num_devices, hardware.strategy) == (num_devices, strategy)
     assert (hardware.precision, hardware.note) == ("16-mixed", "")
     assert hardware.sync_batchnorm is (num_devices > 1)
+
+
+def test_several_machines_are_said(make_cfg: Make) -> None:
+    asked = make_cfg(accelerator="cpu", devices=2, num_nodes=3, precision="32-true")
+    hardware = resolve(OmegaConf.merge({"strategy": None}, asked))
+    assert hardware.processes == 6
+    assert str(hardware).startswith("Running on cpu, 2 devices on each of 3 machines, precision")

@@ -39,8 +39,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]
     return start
 
 
-def _hardware(devices: int, note: str = "") -> Hardware:
-    return Hardware("cpu", devices, "32-true", "auto", False, devices, note)
+def _hardware(devices: int, nodes: int = 1, note: str = "") -> Hardware:
+    return Hardware("cpu", devices, "32-true", "auto", False, devices, nodes, note)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_processes_that_are_there_or_will_be_are_taken(
     variables: dict[str, str], devices: int, nodes: int, started: Callable
 ) -> None:
     started(variables)
-    check_processes(_hardware(devices), nodes)
+    check_processes(_hardware(devices, nodes))
 
 
 @pytest.mark.parametrize(
@@ -91,26 +91,26 @@ def test_other_processes_than_the_run_takes_are_one_line(
 ) -> None:
     started(variables)
     with pytest.raises(ConfigurationError, match=says) as error:
-        check_processes(_hardware(devices), nodes)
+        check_processes(_hardware(devices, nodes))
     assert "\n" not in str(error.value)
 
 
 def test_a_run_that_fell_back_to_the_cpu_says_so_beside(started: Callable) -> None:
     started(_STEP)
     with pytest.raises(ConfigurationError, match=r"got 1 and 1\. Running on cpu.*no CUDA device"):
-        check_processes(_hardware(1, "asked for gpu, devices 2, but there is no CUDA device"), 1)
+        check_processes(_hardware(1, note="asked for gpu, devices 2, but there is no CUDA device"))
 
 
 def test_the_runs_of_a_sweep_start_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "sweeping", lambda: True)
-    check_processes(_hardware(1), 1)
+    check_processes(_hardware(1))
     with pytest.raises(ConfigurationError, match=r"`devices` to be 1 .* but got 2 processes"):
-        check_processes(_hardware(2), 1)
+        check_processes(_hardware(2))
     with pytest.raises(ConfigurationError, match=r"`devices` to be 1 .* but got 3 processes"):
-        check_processes(_hardware(1), 3)
+        check_processes(_hardware(1, 3))
     for name, value in _STEP.items():
         monkeypatch.setenv(name, value)
-    check_processes(_hardware(2), 1)  # submitit's jobs
+    check_processes(_hardware(2))  # submitit's jobs
 
 
 @pytest.mark.parametrize(
