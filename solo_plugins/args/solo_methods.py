@@ -43,13 +43,14 @@ def check_solo_method(cfg: DictConfig, processes: int) -> None:
     queue = OmegaConf.select(cfg, "method_kwargs.queue_size", default=65536)
     if method in _QUEUES and queue % images:
         raise ConfigurationError(
-            f"Expected `method_kwargs.queue_size` ({queue}) to be a multiple of the {images} "
-            f"images of a step with `method: {method}`."
+            f"Expected `method_kwargs.queue_size` to be a multiple of the {images} images of a "
+            f"step (`optimizer.batch_size` in each process) with `method: {method}` but got "
+            f"{queue}."
         )
     if method == "swav" and 0 < queue < images:
         raise ConfigurationError(
             f"Expected `method_kwargs.queue_size` to be 0 or at least {images}, the images of a "
-            f"step, but got {queue}."
+            f"step (`optimizer.batch_size` in each process), but got {queue}."
         )
     warm_up = OmegaConf.select(cfg, _TEACHER, default=0)
     if method == "dino" and warm_up > cfg.max_epochs:
