@@ -22,7 +22,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from solo_plugins.errors import one_of
+from solo_plugins.errors import ConfigurationError
 
 # Inches: the page of a paper, and one of its two columns.
 WIDTHS = {"double": 6.8, "single": 3.3}
@@ -271,5 +271,8 @@ def picture_kind(path: Path, setting: str) -> str:
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in KINDS:
-        raise one_of(setting, str(path), [f"a name that ends with .{kind}" for kind in KINDS])
+        ends = ", ".join(f".{kind}" for kind in KINDS)
+        raise ConfigurationError(
+            f"Expected `{setting}` to be a file that ends with one of {ends} but got {str(path)!r}."
+        )
     return kind

@@ -158,4 +158,4 @@ def test_a_picture_of_another_kind_is_refused_before_the_search(embedded: Embedd
     args = ["search", str(embedded.folder), "gone.png", "--picture", "x.gif"]
     run = CliRunner().invoke(main, args)
     assert run.exit_code == 1
-    assert "a name that ends with .png" in str(run.exception)
+    assert "a file that ends with one of .png, .pdf, .svg" in str(run.exception)

@@ -134,7 +134,7 @@ def test_the_command_says_what_it_wrote(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--out", "space.gif"], "a name that ends with .png"),
+        (["--out", "space.gif"], "a file that ends with one of .png, .pdf, .svg"),
         (["--images", "3", "--pca"], "`images` to be at least 4 but got 3"),
     ],
 )
