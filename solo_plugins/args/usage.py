@@ -287,6 +287,8 @@ def _settings(arguments: Iterable[str], folder: Path) -> list[str]:
 def _expanded(setting: str, *, several: bool) -> str:
     """Put the runs that a pattern means in its place, as values of which each is a run."""
     name, _, value = setting.partition("=")
+    if value[:1] in ("'", '"') and value.endswith(value[0]):
+        value = value[1:-1]  # hydra's quotes
     if name.lstrip("+") != _EVALUATED or not is_pattern(value):
         return setting
     try:

@@ -48,7 +48,8 @@ def _asked(root: Path, *arguments: str) -> list[str]:
 @pytest.mark.parametrize("sign", ["", "+", "++"])
 def test_a_pattern_becomes_a_value_for_each_run(sign: str, root: Path, tmp_path: Path) -> None:
     runs = [_run(tmp_path / "it's, b" / name) for name in ("a=b", "c [d]")]
-    pattern = f"{sign}pretrained_feature_extractor={tmp_path}/*/*"
+    quote = sign and '"'  # hydra's
+    pattern = f"{sign}pretrained_feature_extractor={quote}{tmp_path}/*/*{quote}"
     *_, setting = _asked(root, "-m", pattern, "++k=[20]")[:-1]
     (override,) = OverridesParser.create().parse_overrides([setting])
     assert [value.text for value in override.sweep_iterator()] == [str(run) for run in runs]
