@@ -22,6 +22,8 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = f"solo_plugins {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 exclude_patterns = ["_build", "jupyter_execute"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
