@@ -12,6 +12,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+from solo_plugins.args.interrupts import leaving_at_once
 from solo_plugins.args.usage import arguments_for_hydra
 
 
@@ -27,5 +28,6 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = arguments_for_hydra(__file__, "pretrain")
-    main()
+    with leaving_at_once():
+        sys.argv[1:] = arguments_for_hydra(__file__, "pretrain")
+        main()

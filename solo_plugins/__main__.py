@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from solo_plugins import __version__
+from solo_plugins.args.interrupts import leaving_at_once
 from solo_plugins.args.usage import PURPOSE, escape_missing_signs, located
 from solo_plugins.configs import scripts
 
@@ -234,7 +235,8 @@ def _start(kind: str, arguments: Sequence[str]) -> None:
             getattr(module, kind)(cfg)
 
     sys.argv = [typed[0], *hydras]
-    hydra.main(version_base="1.2", config_path=None)(task)()
+    with leaving_at_once():
+        hydra.main(version_base="1.2", config_path=None)(task)()
 
 
 def _add_program(kind: str) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from typing_extensions import override
 
@@ -280,8 +280,44 @@ def _settings(arguments: Iterable[str], folder: Path) -> list[str]:
             settings.append(_setting(argument, folder))
         else:
             options += [argument, *(islice(rest, 1) if argument in _WITH_VALUE else ())]
-    several = {"--multirun", "-m"} & {*options}
-    return options + [_expanded(setting, several=bool(several)) for setting in settings]
+    several = bool({"--multirun", "-m"} & {*options})
+    settings = [_expanded(setting, several=several) for setting in settings]
+    return options + [_readable(setting, several=several) for setting in settings]
+
+
+def _readable(setting: str, *, several: bool) -> str:
+    """Quote a value that hydra cannot read, such as a path with spaces or of another alphabet."""
+    name, _, value = setting.partition("=")
+    if _SETTING.fullmatch(setting.lstrip("+")) is None:
+        return setting
+    parsed = _parsed(name, value)
+    if parsed is None and several:
+        parts = value.split(",")
+        value = ",".join(part if _parsed(name, part) else _quoted(part) for part in parts)
+        parsed = _parsed(name, value)
+    if parsed is not None and parsed.is_sweep_override() and not several:
+        raise SystemExit(
+            f"error: Expected one value, or -m by which each is a run, but got {setting!r}."
+        )
+    return f"{name}={value if parsed is not None else _quoted(value)}"
+
+
+def _parsed(name: str, value: str) -> Any:
+    """Let hydra read a setting; None if it cannot."""
+    # not needed for help, which is to come at once
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_overrides([f"{name}={value}"])[0]
+    except HydraException:
+        return None
+
+
+def _quoted(value: str) -> str:
+    """Write a text as hydra reads it, whatever is in it."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
 
 
 def _expanded(setting: str, *, several: bool) -> str:
@@ -300,8 +336,7 @@ def _expanded(setting: str, *, several: bool) -> str:
             f"error: Expected -m with several runs, as {value!r} matches {len(runs)}: it evaluates "
             "one after the other."
         )
-    values = [path.replace("'", r"\'") for path in runs]
-    return f"{name}=" + ",".join(f"'{value}'" for value in values)
+    return f"{name}={','.join(map(_quoted, runs))}"
 
 
 def _setting(argument: str, folder: Path) -> str:

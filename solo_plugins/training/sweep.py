@@ -28,6 +28,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from typing_extensions import override
 
+from solo_plugins.args.interrupts import answered_by_the_program
 from solo_plugins.errors import ConfigurationError, NonFiniteLossError, os_error_line
 from solo_plugins.runs.files import RunFileError, parse_json, write_json
 from solo_plugins.training.trainer import say
@@ -127,6 +128,7 @@ def one_line_errors() -> Iterator[None]:
         SystemExit: with status 1, in place of an error that is meant for the user, or 130 after a
             Ctrl-C outside training, which has an answer of its own.
     """
+    answered_by_the_program()
     try:
         yield
     except KeyboardInterrupt:

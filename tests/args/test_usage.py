@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from solo_plugins.args.evaluated import KnnSettings, LinearSettings
 from solo_plugins.args.models import pretrain_model
@@ -156,7 +157,7 @@ def test_options_may_stand_anywhere(root: Path) -> None:
         ("++max_epochs=3", "++max_epochs=3"),
         ("data.format=dali", "++data.format=dali"),
         ("augmentations.0.crop_size=16", "++augmentations.0.crop_size=16"),
-        ("name=a=b, c", "++name=a=b, c"),
+        ("name=a=b", "++name='a=b'"),  # hydra reads no second sign
         ("max_epochs=", "++max_epochs="),
         ("~optimizer.kwargs", "~optimizer.kwargs"),
         ("~data.val_path=x", "~data.val_path=x"),
@@ -254,3 +255,36 @@ def test_a_yaml_without_its_option_is_one_line(
 def test_a_subcommands_yaml_without_its_option_is_one_line(given: str) -> None:
     with pytest.raises(SystemExit, match="as `--config-name digits/byol_digits` but got "):
         located("pretrain", [given, "++seed=1"], scripts())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "images/写真", "Bücher", "my images (1)", "it's \\", "a\\'b", "[1,2", "a=b, 'c",
+        "x: y", "{", "~/Mes images/été", "'",
+    ],
+)  # fmt: skip
+def test_a_value_that_hydra_cannot_read_is_that_text(value: str, root: Path) -> None:
+    yaml = [*DIGITS, "--config-name=rectified_lpjepa_digits"]
+    for sign in ("", "++"):
+        given = [*yaml, f"{sign}data.train_path={value}"]
+        *_, setting = arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", given)
+        (override,) = OverridesParser.create().parse_overrides([setting])
+        assert override.value() == value
+
+
+def test_each_value_of_a_sweep_is_quoted_by_itself(root: Path) -> None:
+    given = [*DIGITS, "--config-name=rectified_lpjepa_digits", "-m", "name=写,b (1),3"]
+    *_, setting = arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", given)
+    (override,) = OverridesParser.create().parse_overrides([setting])
+    assert [str(getattr(one, "text", one)) for one in override.sweep_iterator()] == [
+        "写", "b (1)", "3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["1,2", "choice(1,2)", "range(1,3)"])
+def test_several_values_without_a_sweep_are_one_line(value: str, root: Path) -> None:
+    given = [*DIGITS, "--config-name=rectified_lpjepa_digits", f"++seed={value}"]
+    with pytest.raises(SystemExit, match=r"^error: Expected one value, or -m .* got '\+\+seed="):
+        arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", given)
+    arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", [*given, "-m"])
