@@ -21,7 +21,8 @@ Curves = dict[str, pd.Series]
 _QUANTITIES = {
     "knn": ("val_knn_acc1",),
     "linear": ("val_acc1",),
-    "l0": ("val_l0_sparsity_metric", "train_l0_sparsity_metric"),
+    # Of training the last step's, as table and terminal have it, not the mean of the epoch's.
+    "l0": ("val_l0_sparsity_metric", "train_l0_sparsity_metric_step"),
 }
 
 

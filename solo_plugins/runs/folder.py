@@ -275,7 +275,7 @@ class RunFolder:
         asked = self.path / _ASKED
         if not os.path.lexists(asked) or self.config_path == asked:
             return None
-        return _read_saved(asked)
+        return _read_saved(asked, asked=True)
 
     def write_config(self, asked: DictConfig, resolved: DictConfig) -> None:
         """Write the run's configuration.
@@ -444,12 +444,12 @@ class RunFolder:
         return sorted(self.path.glob(f"{_TRANSFER}-*.json"), key=_age)
 
 
-def _read_saved(path: Path) -> DictConfig:
+def _read_saved(path: Path, *, asked: bool = False) -> DictConfig:
     """Read a saved configuration, without settings that nothing reads any more."""
     content = parse_yaml(path) if path.suffix == ".yaml" else inlined(parse_json(path))
     content.pop("defaults", None)  # hydra's, in what was asked for
     try:
-        check_saved(content)
+        check_saved(content, asked=asked)
     except ValueError as error:
         raise RunFileError(path, str(error)) from error
     cfg = OmegaConf.create(content)

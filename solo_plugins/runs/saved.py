@@ -30,15 +30,17 @@ _NAME, _PATH, _MOST_DEVICES, _LARGEST_CROP = 100, 4096, 10**5, 1024
 # A reference to one value of the same file; with a colon it would be a call.
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 _MISSING = object()
+_AUTO = "auto"  # in YAMLs for own images: found out from them
 
 
-def check_saved(content: dict[str, Any]) -> None:
+def check_saved(content: dict[str, Any], *, asked: bool = False) -> None:
     """Refuse what no run writes, before anything is built or written by it.
 
     Settings that are missing or null are left to those who need them.
 
     Args:
         content: plain values.
+        asked: whether it is what was asked for, in which any setting may be ``auto``.
 
     Raises:
         ValueError: naming the key, the rule and the value, as a clause.
@@ -48,6 +50,8 @@ def check_saved(content: dict[str, Any]) -> None:
         Traceback (most recent call last):
         ValueError: `backbone.name` is to be a text of at most 100 characters but is ['resnet18']
     """
+    if asked:
+        content = _without_auto(content)
     for place, value in _leaves("", content):
         if value == "???":
             raise ValueError(f"`{place}` has no value, ???")
@@ -100,6 +104,14 @@ def inlined(content: dict[str, Any]) -> dict[str, Any]:
         return target if target is not _MISSING and plain else value
 
     return replaced(content)
+
+
+def _without_auto(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_auto(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_auto(item) for key, item in value.items() if item != _AUTO}
 
 
 def _check_augmentations(entries: Any) -> None:

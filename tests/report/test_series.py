@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from solo_plugins.report.read import read_run
+from solo_plugins.report.read import Number, read_run
 from solo_plugins.report.rows import group
 from solo_plugins.report.table import cells
 
@@ -119,3 +119,14 @@ def test_series_whose_first_differences_are_the_same_have_numbers(run: Run) -> N
     first = "Rectified LpJEPA, p = 1 (a = 1, b = 1, ...)"
     last = "Rectified LpJEPA, p = 1 (a = 2, b = 2, ...)"
     assert {row.series for row in rows} == {f"{first} #1", f"{first} #2", last}
+
+
+def test_the_active_fraction_of_a_run_without_validation_is_one_number(run: Callable) -> None:
+    log = {
+        "train_l0_sparsity_metric_step": [0.5, 0.45, 0.4],
+        "train_l0_sparsity_metric_epoch": [0.6, 0.5, 0.45],
+    }
+    summary = {name: values[-1] for name, values in log.items()}
+    read = read_run(run("a", log=log, summary=summary))
+    assert read.curves["l0"].tolist() == [0.5, 0.45, 0.4]
+    assert read.numbers["l0"] == Number(read.curves["l0"].iloc[-1], "training")

@@ -21,6 +21,23 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path)
 
 
+def test_what_was_asked_for_may_be_found_out_from_the_images(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    asked = OmegaConf.create(
+        {
+            "optimizer": {"batch_size": "auto"},
+            "augmentations": [{"crop_size": "auto", "mean": "auto", "std": "auto"}],
+        }
+    )
+    crop = {"crop_size": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
+    cfg = OmegaConf.create({"optimizer": {"batch_size": 16}, "augmentations": [crop]})
+    folder.write_config(asked, cfg)
+    assert folder.read_asked() == asked
+    folder.write_config(asked, asked)
+    with pytest.raises(RunFileError, match=r"`optimizer\.batch_size` is to be a whole number"):
+        folder.read_config()
+
+
 def test_a_configuration_is_read_as_it_was_resolved_and_kept_as_it_was_asked(
     folder: RunFolder,
 ) -> None:
