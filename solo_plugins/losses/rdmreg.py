@@ -3,6 +3,8 @@
 
 __all__ = ["RDMReg", "sliced_wasserstein"]
 
+import inspect
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_plugins import distributed
-from solo_plugins.distributions import Target
+from solo_plugins.distributions import RectifiedGeneralizedGaussian, Target
 from solo_plugins.inputs import check_one_argument
 from solo_plugins.losses.directions import Directions
 from solo_plugins.losses.projections import Projections
@@ -69,10 +71,10 @@ class RDMReg(nn.Module):
     ) -> None:
         super().__init__()
         check_chunk_size(chunk_size)
-        if isinstance(target, type) or not callable(getattr(target, "sample", None)):
+        if isinstance(target, type) or not _can_be_drawn(target):
             raise TypeError(
-                "Expected `target` to be a distribution, such as RectifiedGeneralizedGaussian(), "
-                f"but got {_kind(target)}."
+                "Expected `target` to be a distribution whose `sample` takes `generator` and "
+                f"`device`, such as RectifiedGeneralizedGaussian(), but got {_kind(target)}."
             )
         if isinstance(directions, type) or not callable(directions):
             raise TypeError(
@@ -85,6 +87,7 @@ class RDMReg(nn.Module):
         self.chunk_size = chunk_size
         self.cuda_graph = cuda_graph
         self._recorder = Recorder()
+        self._looked = False
 
     def extra_repr(self) -> str:
         """Describe the settings in one line."""
@@ -111,6 +114,9 @@ class RDMReg(nn.Module):
         Returns:
             A scalar.
 
+        Warns:
+            UserWarning: if an output of the first call is negative and the target is rectified.
+
         Raises:
             ValueError, TypeError: as :func:`sliced_wasserstein`.
         """
@@ -120,6 +126,9 @@ class RDMReg(nn.Module):
             if projections is None:
                 projections = self.directions(views, generator=generator)
             return sliced_wasserstein(views, target, projections, chunk_size=self.chunk_size)
+        if not (self._looked or torch.compiler.is_compiling()):
+            self._looked = True
+            self._look(views)
         draw = partial(self._draw, views, projections)
         key: Hashable = None
         recorder = self._recorder if self._can_be_recorded and projections is None else None
@@ -133,6 +142,18 @@ class RDMReg(nn.Module):
             recorder=recorder,
             key=key,
         )
+
+    def _look(self, views: Sequence[Tensor]) -> None:
+        """Warn of outputs that cannot become what they are matched to."""
+        rectified = isinstance(self.target, RectifiedGeneralizedGaussian)
+        # a fake tensor has no values
+        known = [view.detach() for view in views if type(view) in (Tensor, nn.Parameter)]
+        if rectified and any(bool((view < 0).any()) for view in known):
+            warnings.warn(
+                "Some outputs are negative, and those of the target never are: the projector has "
+                "to end in a ReLU, as solo_plugins.RectifiedMLP does.",
+                stacklevel=_stacklevel(),
+            )
 
     @property
     def _can_be_recorded(self) -> bool:
@@ -158,6 +179,25 @@ class RDMReg(nn.Module):
         shape = (dim, num_views * num_samples)
         drawn = self.target.sample(shape, generator=generator, device=device)
         return drawn.T.unflatten(0, (num_views, num_samples))
+
+
+def _stacklevel() -> int:
+    """Count the calls from the caller's up to the one that called a module of this package."""
+    frame, level = inspect.currentframe(), 0
+    inside = (__name__.partition(".")[0], "torch")
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _can_be_drawn(target: object) -> bool:
+    sample = getattr(target, "sample", None)
+    if not callable(sample):
+        return False
+    parameters = inspect.signature(sample).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return True
+    return {"generator", "device"} <= {parameter.name for parameter in parameters}
 
 
 def _kind(value: object) -> str:

@@ -12,6 +12,9 @@ from solo_plugins.losses import DIRECTIONS, RDMReg, SIGReg
 from solo_plugins.losses.sigreg import epps_pulley
 from solo_plugins.losses.sliced_wasserstein import sliced_wasserstein
 
+# of both signs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore:Some outputs are negative")
+
 FIXED = {"derandomize": True, "deadline": None, "database": None}
 DTYPES = st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64])
 KINDS = st.sampled_from(["normal", "sparse", "constant", "zero", "duplicated", "large", "tiny"])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The loss as a module: what it draws, and what it takes in place of a draw."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from solo_plugins.distributions import RectifiedGeneralizedGaussian
+from solo_plugins.distributions import GeneralizedGaussian, RectifiedGeneralizedGaussian
 from solo_plugins.losses import RandomDirections, RDMReg, random_directions, sliced_wasserstein
 from solo_plugins.losses.projections import DenseProjections, Piece
+
+# of both signs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore:Some outputs are negative")
 
 N, D, K = 16, 5, 24
 
@@ -86,6 +90,10 @@ TARGET = RectifiedGeneralizedGaussian(0.0, 1.0, 1.0)
     ("arguments", "says"),
     [
         ((RandomDirections(8), TARGET), "`target` to be a distribution.* but got RandomDirections"),
+        (
+            (torch.distributions.Normal(0.0, 1.0), RandomDirections(8)),
+            "`target` to be a distribution whose `sample` takes .* but got Normal",
+        ),
         ((["a"], RandomDirections(8)), "`target` to be a distribution.* but got list"),
         (
             (RectifiedGeneralizedGaussian, RandomDirections(8)),
@@ -106,3 +114,24 @@ def test_views_one_by_one_and_integers_are_refused() -> None:
         rdm_reg(z, z)
     with pytest.raises(TypeError, match=r"floating point but got torch.int64"):
         rdm_reg(torch.ones(4, 3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("target", "z", "number"),
+    [
+        (RectifiedGeneralizedGaussian, _draw(N, D), 1),
+        (RectifiedGeneralizedGaussian, _draw(N, D).relu(), 0),
+        (GeneralizedGaussian, _draw(N, D), 0),
+    ],
+    ids=["negative", "rectified", "dense target"],
+)
+def test_negative_outputs_with_a_rectified_target_are_said_where_they_are_given(
+    target: type, z: Tensor, number: int
+) -> None:
+    rdm_reg = RDMReg(target(0.0, 1.0, 1.0), RandomDirections(K))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            rdm_reg(z)
+    said = [one for one in caught if "has to end in a ReLU" in str(one.message)]
+    assert [one.filename for one in said] == [__file__] * number

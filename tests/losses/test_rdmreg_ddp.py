@@ -27,7 +27,10 @@ REFUSED = {
     "local-target": ((N, D), K, r"`target` to have shape \(16, 5\) .* 2 proc.* but got \(8, 5\)"),
     "few-projections": ((2 * N, D), 1, "one of the `projections` for each of 2 proc.* but got 1"),
 }
-pytestmark = pytest.mark.ddp
+pytestmark = [
+    pytest.mark.ddp,
+    pytest.mark.filterwarnings("ignore:Some outputs are negative"),  # of both signs, on purpose
+]
 
 
 def _loss(kind: str, outputs: Tensor) -> Tensor:

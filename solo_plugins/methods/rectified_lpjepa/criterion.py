@@ -3,14 +3,12 @@
 
 __all__ = ["Criterion"]
 
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from solo_plugins.distributions import RectifiedGeneralizedGaussian
 from solo_plugins.inputs import check_one_argument
 from solo_plugins.losses import DIRECTIONS, RDMReg, mean_over_pairs
 from solo_plugins.methods.rectified_lpjepa.control import scheduled_active_fraction
@@ -51,7 +49,6 @@ class Criterion(nn.Module):
         target = settings.target()
         self.target_l0 = settings.active_fraction
         self._active_fraction = self.target_l0
-        self._looked = False
         self.rdm_reg = RDMReg(
             target,
             DIRECTIONS[settings.projection_vectors_type](settings.num_projections),
@@ -80,14 +77,18 @@ class Criterion(nn.Module):
             The loss, and its unweighted terms ``invariance`` and ``rdm_reg``.
 
         Warns:
-            UserWarning: if an output of the first call is negative and the target is rectified.
+            UserWarning: as :class:`RDMReg`, of negative outputs with a rectified target.
 
         Raises:
             ValueError: if a view is not (N, D) with D outputs, ``proj_output_dim``, and as many
                 rows as the others.
-            TypeError: if views come as several arguments.
+            TypeError: if views come as several arguments, or as no list.
         """
         check_one_argument("criterion", others)
+        if not isinstance(views, Tensor | list | tuple):
+            raise TypeError(
+                f"Expected `views` to be a list of outputs (N, D) but got {type(views).__name__}."
+            )
         dim = self.settings.proj_output_dim
         for view in views:
             if view.ndim != 2 or view.size(1) != dim:
@@ -98,9 +99,6 @@ class Criterion(nn.Module):
         if len({len(view) for view in views}) > 1:
             rows = ", ".join(str(len(view)) for view in views)
             raise ValueError(f"Expected all `views` to have as many rows but got {rows}.")
-        if not (self._looked or torch.compiler.is_compiling()):
-            self._looked = True
-            self._look(views)
         if (active_fraction := self.active_fraction(progress)) != self._active_fraction:
             self._active_fraction = active_fraction
             self.rdm_reg.target = self.settings.target(active_fraction)
@@ -112,18 +110,6 @@ class Criterion(nn.Module):
             + self.settings.rdm_reg_loss_weight * rdm_reg
         )
         return loss, {"invariance": invariance, "rdm_reg": rdm_reg}
-
-    def _look(self, views: Sequence[Tensor]) -> None:
-        """Warn of outputs that cannot become what they are matched to; looks at the first step."""
-        rectified = isinstance(self.rdm_reg.target, RectifiedGeneralizedGaussian)
-        # a fake tensor has no values
-        known = [view.detach() for view in views if type(view) in (Tensor, nn.Parameter)]
-        if rectified and any(bool((view < 0).any()) for view in known):
-            warnings.warn(
-                "Some outputs are negative, and those of the target never are: the projector has "
-                "to end in a ReLU, as that of `settings.projector(width)` does.",
-                stacklevel=3,
-            )
 
     def active_fraction(self, progress: float) -> float:
         """Compute the active fraction that the target has at a point of training.
