@@ -117,6 +117,7 @@ def search(embeddings: str, images: tuple[str, ...], picture: str | None, **sett
         if picture is not None:
             for reason in write_picture(embeddings, hits, picture):
                 _say(f"Left out of the picture: {reason}", err=True)
+            _say(f"Picture: {picture}", err=True)  # beside a table for other programs
 
 
 @main.command(short_help="Probe frozen features on other data sets.")

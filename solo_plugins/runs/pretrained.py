@@ -94,7 +94,7 @@ def _checkpoint(path: Any, key: str) -> Path:
     if checkpoint is None:
         raise ConfigurationError(
             f"Expected `{key}` to be a run's folder with a checkpoint but {str(path)!r} holds "
-            f"{_listed(found)}.{_runs_below(found)}"
+            f"{_listed(found)}.{_runs_below(found)}{_again(folder)}"
         )
     return checkpoint
 
@@ -106,6 +106,11 @@ def _runs_below(folder: Path) -> str:
     ]
     newest = min(runs, key=lambda run: run.age, default=None)
     return "" if newest is None else f" Did you mean {str(newest.path)!r}?"
+
+
+def _again(folder: RunFolder) -> str:
+    """Say how a run whose checkpoints were removed is trained again."""
+    return " Without the folder its command trains the run again." if folder.finished else ""
 
 
 def _listed(folder: Path) -> str:

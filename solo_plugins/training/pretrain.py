@@ -22,7 +22,7 @@ from solo_plugins.framework import LOSSES, METHODS
 from solo_plugins.methods.joint_embedding import JointEmbedding
 from solo_plugins.registry import register
 from solo_plugins.runs.description import Description, loss_name
-from solo_plugins.runs.find import find_run
+from solo_plugins.runs.find import ResumePoint, find_run
 from solo_plugins.runs.writable import check_writable
 from solo_plugins.training.callbacks import Resumable
 from solo_plugins.training.launch import check_processes
@@ -38,7 +38,7 @@ class PretrainResult(NamedTuple):
 
     Args:
         folder: the run's folder.
-        checkpoint: its last checkpoint, or None if none was written.
+        checkpoint: its last checkpoint, or None if there is none.
         metrics: the last value of every metric.
     """
 
@@ -77,12 +77,7 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     for note in run.notes:
         say(note)
     if run.finished:
-        say(f"{run.folder} is a finished run of this configuration: nothing to do.")
-        summary = run.folder.read_summary()
-        metrics = {name: value for name, value in summary.items() if isinstance(value, int | float)}
-        result = PretrainResult(run.folder.path, run.checkpoint, metrics)
-        _report(result, cfg)
-        return result
+        return _finished(run, cfg)
     check_writable(run.folder.path, "checkpoint.dir")
     say(str(hardware))
     seed_everything(cfg.seed, verbose=False)
@@ -127,6 +122,18 @@ def pretrain(cfg: DictConfig, *, callbacks: Sequence[Callback] = ()) -> Pretrain
     return result
 
 
+def _finished(run: ResumePoint, cfg: DictConfig) -> PretrainResult:
+    """Report a finished run again."""
+    say(f"{run.folder} is a finished run of this configuration: nothing to do.")
+    summary = run.folder.read_summary()
+    metrics = {name: value for name, value in summary.items() if isinstance(value, int | float)}
+    result = PretrainResult(run.folder.path, run.checkpoint, metrics)
+    _report(result, cfg)
+    if run.checkpoint is None and cfg.checkpoint.enabled:
+        say("It has been removed: without its folder the same command trains the run again.")
+    return result
+
+
 @rank_zero_only
 def _report(result: PretrainResult, cfg: DictConfig) -> None:
     held = cfg.method != "rectified_lpjepa" or bool(cfg.method_kwargs.get("threshold_rate"))
@@ -146,4 +153,4 @@ def _report(result: PretrainResult, cfg: DictConfig) -> None:
                 hint = "; `method_kwargs.threshold_rate` holds it, docs/sparsity.md"
             say(f"Active outputs: {100 * metrics[key]:.1f} %{of_target}{hint}")
             break
-    say(f"Checkpoint: {result.checkpoint or 'none was written'}")
+    say(f"Checkpoint: {result.checkpoint or 'none'}")

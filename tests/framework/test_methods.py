@@ -196,8 +196,16 @@ def test_another_number_of_crops_trains_or_is_one_line(
 @pytest.mark.parametrize(
     ("method", "changes", "says"),
     [
-        ("mocov2plus", {"optimizer__batch_size": 24}, r"`method_kwargs.queue_size` .* the 24 images .* got 64"),
-        ("nnclr", {"method_kwargs.queue_size": 100}, r"`method_kwargs.queue_size` .* the 16 images .* got 100"),
+        (
+            "mocov2plus",
+            {"optimizer__batch_size": 24},
+            r"`method_kwargs.queue_size` .* the 24 images .* got 64",
+        ),
+        (
+            "nnclr",
+            {"method_kwargs.queue_size": 100},
+            r"`method_kwargs.queue_size` .* the 16 images .* got 100",
+        ),
         ("ressl", {"method_kwargs.queue_size": 8}, r"to be a multiple of the 16 images .* got 8"),
         ("swav", {"method_kwargs.queue_size": 10}, "at least 16, .* but got 10"),
         (
