@@ -67,6 +67,7 @@ def _filled(words: list[str], places: dict[str, Path]) -> list[str]:
     """Put the reader's things into a command."""
     values = {**VALUES, **{name: str(path) for name, path in places.items()}}
     names = "|".join(sorted(values, key=len, reverse=True))
+    words = [word.replace("trained_models/*/*", "RUN") for word in words]
     return [
         re.sub(rf"(?<![\w.])({names})(?![\w.])", lambda found: values[found[1]], word)
         for word in (word.removesuffix("...") for word in words)
