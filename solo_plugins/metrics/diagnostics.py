@@ -33,7 +33,7 @@ class OutputDiagnostics(RowSample):
         **kwargs: those of every ``torchmetrics.Metric``.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is no positive integer.
 
     Example:
         >>> diagnostics = OutputDiagnostics(2)

@@ -33,7 +33,7 @@ class RowSample(Metric):
         **kwargs: those of every ``torchmetrics.Metric``.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is no positive integer.
     """
 
     is_differentiable = False
@@ -46,8 +46,8 @@ class RowSample(Metric):
 
     def __init__(self, num_outputs: int, *, sample_size: int = 1024, **kwargs: Any) -> None:
         for name, size in (("num_outputs", num_outputs), ("sample_size", sample_size)):
-            if size < 1:
-                raise ValueError(f"Expected `{name}` to be positive but got {size}.")
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"Expected `{name}` to be a positive integer but got {size!r}.")
         super().__init__(**kwargs)
         self.num_outputs, self.sample_size = num_outputs, sample_size
         zero = torch.zeros((), dtype=torch.int64)

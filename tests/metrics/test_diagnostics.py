@@ -177,8 +177,12 @@ def test_a_model_in_half_precision_counts_exactly(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "match"),
     [
-        ({"num_outputs": 0}, r"Expected `num_outputs` to be positive but got 0\."),
-        ({"num_outputs": 4, "sample_size": -1}, r"Expected `sample_size` to be positive but got"),
+        ({"num_outputs": 0}, r"Expected `num_outputs` to be a positive integer but got 0\."),
+        (
+            {"num_outputs": 4, "sample_size": -1},
+            r"`sample_size` to be a positive integer but got -1",
+        ),
+        ({"num_outputs": "a"}, r"`num_outputs` to be a positive integer but got 'a'"),
     ],
 )
 def test_empty_sizes_are_refused(kwargs: dict, match: str) -> None:

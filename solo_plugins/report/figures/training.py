@@ -219,7 +219,8 @@ def _scale(panel: Axes, quantity: _Quantity) -> None:
 
 
 def _band(lines: Iterable[pd.DataFrame]) -> dict[str, Any]:
-    if not any(line["std"].notna().any() for line in lines):
+    # of a single epoch there is none to be seen
+    if not any(line["std"].notna().sum() > 1 for line in lines):
         return {}
     return {"band: standard deviation over seeds": Patch(color="0.35", **_BAND)}
 
