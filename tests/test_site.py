@@ -46,7 +46,7 @@ def test_every_page_and_every_link_of_its_own_is_there(site: str, page: Any) -> 
     page.on(
         "response", lambda got: wrong.append(f"{got.url}: {got.status}") if not got.ok else None
     )
-    # what other sites have (a formula's script, a badge) is not asked for
+    # what other sites have is not asked for
     page.route(lambda url: not url.startswith(site), lambda route: route.abort())
     waiting, seen, anchors, wanted = [f"{site}index.html"], set(), {}, set()
     while waiting:
@@ -77,3 +77,10 @@ def test_every_page_and_every_link_of_its_own_is_there(site: str, page: Any) -> 
 def test_the_search_finds_a_page(site: str, page: Any) -> None:
     page.goto(f"{site}search.html?q=hadamard", timeout=120_000)
     page.locator("ul.search li a", has_text="Performance").first.wait_for(timeout=60_000)
+
+
+def test_formulas_need_no_network(site: str, page: Any) -> None:
+    page.route(lambda url: not url.startswith(site), lambda route: route.abort())
+    for name in ("api", "method"):
+        page.goto(f"{site}{name}.html", timeout=120_000)
+        page.locator("mjx-container mjx-math").first.wait_for(timeout=60_000)
