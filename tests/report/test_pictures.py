@@ -327,6 +327,19 @@ def test_curves_have_their_target_dashed(run: Callable, draw: Draw) -> None:
     assert "dashed: target" in _legend(figure)
 
 
+def test_a_target_that_several_rows_have_is_in_no_ones_colour(run: Callable, draw: Draw) -> None:
+    for rate in (0.1, 0.2):
+        log = {"val_l0_sparsity_metric": [0.6, 0.5, 0.4]}
+        run(f"same{rate}", config={"optimizer": {"lr": rate}}, log=log)
+    folder = run("other", mu=-1.0, log=log)
+    (panel,) = _alone(draw(curves, _rows(folder.parent))).axes
+    plain, dashed = (
+        [line for line in panel.lines if line.get_linestyle() == style] for style in ("-", "--")
+    )
+    colors = [line.get_color() for line in plain]
+    assert [line.get_color() in colors for line in dashed] == [True, False]
+
+
 # More than a panel shows legibly, one that matplotlib leaves out of legends, one that it takes for
 # a formula, and one that is wider than a page.
 NAMES = ("_own", "cost in $x$ and $y$", "long " * 15, *(f"method-{i}" for i in range(6)))

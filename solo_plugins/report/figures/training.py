@@ -20,6 +20,7 @@ from solo_plugins.report.rows import Row
 _TOGETHER = 6  # lines that a panel shows legibly
 _MOST = 24  # panels of a picture that a page has room for
 _DASHES = (0, (4, 2))
+_GREY = (0.35, 0.35, 0.35)
 _BEHIND: dict[str, Any] = {"color": "0.85", "linewidth": 0.7, "zorder": 1}
 
 
@@ -151,7 +152,9 @@ def _together(
     figure, axes = panels(len(found), width, columns=columns, height=1.8)
     for panel, (quantity, lines) in zip(axes, found.items(), strict=True):
         for label, line in lines.items():
-            _draw(panel, line, styles[label], target=quantity == _ACTIVE)
+            _draw(panel, line, styles[label])
+        if quantity == _ACTIVE:
+            _draw_targets(panel, [styles[label] for label in lines])
         title(panel, quantity.name, width / min(columns, len(found)))
         panel.set(xlabel="epoch", ylabel=quantity.unit)
         _scale(panel, quantity)
@@ -183,7 +186,9 @@ def _apart(
         if quantity.comparable:
             for other in lines.values():
                 panel.plot(other.index, other["mean"], **_BEHIND)
-        _draw(panel, line, styles[label], target=quantity == _ACTIVE)
+        _draw(panel, line, styles[label])
+        if quantity == _ACTIVE:
+            _draw_targets(panel, [styles[label]])
         title(panel, styles[label].name, width / columns)
         if number >= len(shown) - columns:
             panel.set_xlabel("epoch")
@@ -197,7 +202,7 @@ def _apart(
     return figure
 
 
-def _draw(panel: Axes, line: pd.DataFrame, style: _Style, *, target: bool) -> None:
+def _draw(panel: Axes, line: pd.DataFrame, style: _Style) -> None:
     mean, std = line["mean"], line["std"]
     if std.notna().any():
         panel.fill_between(line.index, mean - std, mean + std, color=style.color, zorder=2, **_BAND)
@@ -205,8 +210,16 @@ def _draw(panel: Axes, line: pd.DataFrame, style: _Style, *, target: bool) -> No
         line.index, mean, color=style.color, marker=style.look.marker, markeredgecolor="white",
         markevery=max(1, len(line) // 6), zorder=3,
     )  # fmt: skip
-    if target and style.target is not None:
-        panel.axhline(style.target, color=style.color, linestyle=_DASHES, linewidth=1, zorder=2)
+
+
+def _draw_targets(panel: Axes, styles: Sequence[_Style]) -> None:
+    """Draw each target once: in the colour of its row, in grey if several have it."""
+    targets = [style.target for style in styles]
+    for style in styles:
+        if style.target is None or targets.index(style.target) != styles.index(style):
+            continue
+        color = style.color if targets.count(style.target) == 1 else _GREY
+        panel.axhline(style.target, color=color, linestyle=_DASHES, linewidth=1, zorder=2)
 
 
 def _scale(panel: Axes, quantity: _Quantity) -> None:
@@ -226,4 +239,4 @@ def _band(lines: Iterable[pd.DataFrame]) -> dict[str, Any]:
 
 
 def _dashed() -> Any:
-    return entry(Look((0.35, 0.35, 0.35), ""), linestyle=_DASHES)
+    return entry(Look(_GREY, ""), linestyle=_DASHES)
