@@ -9,6 +9,7 @@ what became of it in its folder below ``hydra.sweep.dir``, where the program rea
 __all__ = ["SweepReport", "one_line_errors", "sweeping"]
 
 import math
+import shutil
 import signal
 import sys
 import traceback
@@ -63,6 +64,7 @@ class SweepReport(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self._sweep = uuid.uuid4().hex
         try:
+            _check_slurm(config)
             sizes = _sizes(config)
         except ConfigurationError as error:
             raise SystemExit(f"error: {error}") from error
@@ -142,6 +144,15 @@ def one_line_errors() -> Iterator[None]:
         if sweeping():
             raise
         raise SystemExit(printable(f"error: {os_error_line(error)}")) from error
+
+
+def _check_slurm(config: DictConfig) -> None:
+    launcher = str(config.hydra.launcher.get("_target_"))
+    if launcher.endswith("SlurmLauncher") and shutil.which("sbatch") is None:
+        raise ConfigurationError(
+            "Expected `hydra/launcher=submitit_slurm` on a machine that has SLURM, but there is no "
+            "`sbatch`. `hydra/launcher=submitit_local` runs the same on this machine."
+        )
 
 
 def _sizes(config: DictConfig) -> dict[str, int]:

@@ -136,6 +136,15 @@ def test_an_empty_sweep_is_one_line(values: str, sweep: Callable, tmp_path: Path
     assert not list((tmp_path / "work").iterdir())
 
 
+def test_a_sweep_for_slurm_where_there_is_none_is_one_line(
+    sweep: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = sweep(f"{MU}=0.5,1", "hydra/launcher=submitit_slurm")
+    assert said.startswith("error: Expected `hydra/launcher=submitit_slurm` on a machine that has")
+    assert not list((tmp_path / "work").iterdir())
+
+
 @pytest.mark.torture  # its jobs import everything anew: half a minute
 def test_submitit_runs_jobs_side_by_side(
     command: Callable, run_program: Callable, tmp_path: Path
