@@ -280,7 +280,7 @@ def _settings(arguments: Iterable[str], folder: Path) -> list[str]:
             settings.append(_setting(argument, folder))
         else:
             options += [argument, *(islice(rest, 1) if argument in _WITH_VALUE else ())]
-    several = bool({"--multirun", "-m"} & {*options})
+    several = bool({"--multirun", "-m", "hydra.mode=MULTIRUN"} & {*options, *settings})
     settings = [_expanded(setting, several=several) for setting in settings]
     return options + [_readable(setting, several=several) for setting in settings]
 

@@ -287,4 +287,5 @@ def test_several_values_without_a_sweep_are_one_line(value: str, root: Path) -> 
     given = [*DIGITS, "--config-name=rectified_lpjepa_digits", f"++seed={value}"]
     with pytest.raises(SystemExit, match=r"^error: Expected one value, or -m .* got '\+\+seed="):
         arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", given)
-    arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", [*given, "-m"])
+    for sweep in ("-m", "--multirun", "hydra.mode=MULTIRUN"):
+        arguments_for_hydra(str(root / "main_pretrain.py"), "pretrain", [*given, sweep])
