@@ -19,6 +19,9 @@ from solo_plugins.runs.description import TargetDescription, method_name
 from solo_plugins.untrusted.text import one_line
 
 _LONGEST = 60
+# What follows from the images of a folder says less than its name.
+_FOLDER = "data.train_path"
+_OF_A_FOLDER = re.compile(r"augmentations\[\d+\]\.(mean|std)|data\.(\w+_fingerprint|num_classes)")
 
 
 class Mean(NamedTuple):
@@ -45,6 +48,7 @@ class Row:
         runs: at least one, by seed.
         label: a text that only this row of its section has, short enough for a legend.
         differs: settings in which it differs from rows that would look the same, or empty.
+        suffix: what is put behind its method's name to tell it from those rows, or empty.
         series: what it is called together with the rows that differ from it in the location of
             their target only; the label if it has no target.
     """
@@ -52,6 +56,7 @@ class Row:
     runs: list[RunRecord]
     label: str = ""
     differs: str = ""
+    suffix: str = ""
     series: str = ""
 
     @property
@@ -151,6 +156,7 @@ def _label(rows: list[Row]) -> None:
         details = zip(names, (row.differs for row in same), strict=True)
         suffixes = _suffixes([", ".join(filter(None, detail)) for detail in details])
         for row, suffix in zip(same, suffixes, strict=True):
+            row.suffix = suffix
             row.label += suffix
 
 
@@ -199,8 +205,17 @@ def _differences(rows: Sequence[Row], *but: str) -> list[str]:
     # a rate that was scaled by another batch size was not typed: it says nothing more
     told = [key for key in differ if any(one.get(key) != typed[0].get(key) for one in typed)]
     differ = told or differ
-    given = typed if told else settings
-    differ.sort(key=lambda key: (key != "max_epochs", not key.startswith("method_kwargs."), key))
+    found = [key for key in differ if _OF_A_FOLDER.match(key)]
+    if found and len({one.get(_FOLDER) for one in typed}) > 1:
+        differ = [_FOLDER, *(key for key in differ if key not in found)]
+    given = typed if told or _FOLDER in differ else settings
+    differ.sort(
+        key=lambda key: (
+            key not in ("max_epochs", _FOLDER),
+            not key.startswith("method_kwargs."),
+            key,
+        )
+    )
     more = ["..."] if len(differ) > 2 else []
     shown = [(one_line(key.rpartition(".")[2], _LONGEST), key) for key in differ[:2]]
     return [

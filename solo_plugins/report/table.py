@@ -70,8 +70,7 @@ def cells(row: Row) -> dict[str, str]:
     if row.target is None and numbers["marginal W2"] == _NOT_RUN:
         numbers["marginal W2"] = "none"
     return {
-        "method": typeset(method_name(str(row.first.cfg.method)))
-        + (f" ({row.differs})" if row.differs else ""),
+        "method": typeset(method_name(str(row.first.cfg.method))) + row.suffix,
         "target": _target(row),
         "epochs": str(row.first.epochs),
         "seeds": f"{len(seeds)} ({', '.join(seeds)})",

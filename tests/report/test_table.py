@@ -3,6 +3,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def test_rows_that_look_the_same_say_what_differs(run: Callable) -> None:
     first, second = _rows(run("a"), run("b", config={"optimizer": {"lr": 0.1}}))
     assert first["method"] == "Rectified LpJEPA (lr = 0.002)"
     assert second["method"] == "Rectified LpJEPA (lr = 0.1)"
+
+
+def test_rows_of_other_folders_and_names_say_so(run: Callable) -> None:
+    runs = []
+    for name in ("first", "second"):
+        for folder, mean in (("cats", 0.4), ("dogs", 0.6)):
+            data = {"dataset": "custom", "train_path": folder, "train_fingerprint": folder * 3}
+            crop = {"crop_size": 32, "mean": [mean] * 3, "std": [0.2] * 3}
+            config = {"name": name, "data": data, "augmentations": [crop]}
+            runs.append(run(f"{name}-{folder}", config=config))
+            shutil.copy(runs[-1] / "config.yaml", runs[-1] / "resolved.yaml")
+    wanted = [
+        f"({name}, train_path = {folder})"
+        for name in ("first", "second")
+        for folder in ("cats", "dogs")
+    ]
+    assert [row["method"] for row in _rows(*runs)] == [f"Rectified LpJEPA {one}" for one in wanted]
 
 
 def test_settings_in_lists_and_blocks_are_named_singly(run: Callable) -> None:
