@@ -223,13 +223,17 @@ class JointEmbedding(BaseMethod):
 
     def _log_sparsity(self, z: Tensor) -> None:
         self.train_diagnostics.update(z)
+        active = l0_sparsity(z)
         metrics: dict[str, Any] = {
-            "train_l0_sparsity_metric": l0_sparsity(z),
+            "train_l0_sparsity_metric": active,
             "train_l1_sparsity_metric": l1_sparsity(z),
         }
         if self.target_l0 is not None:
             metrics["train_target_l0"] = self.target_l0
         self.log_dict(metrics, on_epoch=True, batch_size=len(z), sync_dist=True)
+        if self._ends_an_epoch():  # with the epoch, as the step's own row need not be logged
+            name = "train_l0_sparsity_metric_last"
+            self.log(name, active, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
 
     def _log_diagnostics(self, diagnostics: OutputDiagnostics, stage: str) -> None:
         if diagnostics.update_count == 0:
@@ -251,8 +255,9 @@ class JointEmbedding(BaseMethod):
             True every ``logging_interval`` steps, and at the last one of an epoch and of the run:
             what is said of either is not older than it is.
         """
-        if self.global_step % self.settings.logging_interval == 0:
-            return True
+        return self.global_step % self.settings.logging_interval == 0 or self._ends_an_epoch()
+
+    def _ends_an_epoch(self) -> bool:
         if self._trainer is None:
             return False
         return self.trainer.is_last_batch or self.global_step + 1 == self.trainer.max_steps

@@ -139,13 +139,17 @@ def test_the_active_fraction_of_a_run_without_validation_is_that_of_its_last_ste
 ) -> None:
     outputs = _LastOutputs()
     cfg = make_cfg(limit_val_batches=0, method_kwargs__logging_interval=interval, optimizer__lr=1.0)
-    pretrain(cfg, callbacks=[outputs])
+    result = pretrain(cfg, callbacks=[outputs])
     said = capsys.readouterr().out
     assert len(outputs.active) == 6
     assert len({f"{100 * active:.1f}" for active in outputs.active}) > 3
     lines = re.findall(r"^epoch \d/2 .*active ([\d.]+) %", said, re.MULTILINE)
     assert lines == [f"{100 * outputs.active[step]:.1f}" for step in (2, 5)]
     assert f"Active outputs: {lines[1]} %" in said
+    with (result.folder / "metrics.csv").open() as file:
+        logged = [row["train_l0_sparsity_metric_last"] for row in csv.DictReader(file)]
+    got = [f"{100 * float(value):.1f}" for value in logged if value]
+    assert got == lines
 
 
 def test_every_epoch_has_training_diagnostics_however_few_its_steps(make_cfg: Make) -> None:

@@ -123,10 +123,11 @@ def test_series_whose_first_differences_are_the_same_have_numbers(run: Run) -> N
 
 def test_the_active_fraction_of_a_run_without_validation_is_one_number(run: Callable) -> None:
     log = {
-        "train_l0_sparsity_metric_step": [0.5, 0.45, 0.4],
+        "train_l0_sparsity_metric_last": [0.5, 0.45, 0.4],
         "train_l0_sparsity_metric_epoch": [0.6, 0.5, 0.45],
     }
     summary = {name: values[-1] for name, values in log.items()}
+    summary["train_l0_sparsity_metric_step"] = 0.4
     read = read_run(run("a", log=log, summary=summary))
     assert read.curves["l0"].tolist() == [0.5, 0.45, 0.4]
     assert read.numbers["l0"] == Number(read.curves["l0"].iloc[-1], "training")

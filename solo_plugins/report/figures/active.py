@@ -48,13 +48,16 @@ def sparsity(rows: Sequence[Row], looks: Mapping[str, Look], width: float) -> Pi
     figure, (over_mu, against) = panels(2, width, columns=columns, height=2.3)
     entries: dict[str, Any] = {}
     highest = [shown["target"].max()]
+    # a line that several series have is in the colour of none
+    lines = [tuple(sorted(set(part["target"]))) for _, part in shown.groupby("series")]
     for series, part in shown.groupby("series", sort=False):
         look = looks[str(series)]
         part = part.sort_values("mu")
+        alone = lines.count(tuple(sorted(set(part["target"])))) == 1
         for panel, x in ((over_mu, "mu"), (against, "target")):
             draw_points(panel, part, (x, "active"), look, yerr=part["active_std"])
         same = [row for row in ours if row.series == series and row.label in set(part["label"])]
-        highest.append(_draw_targets(over_mu, same, look))
+        highest.append(_draw_targets(over_mu, same, look if alone else _GREY))
         entries[str(series)] = entry(look)
     against.axline((0, 0), slope=1, color=_GREY.color, **_DASHED)
     entries["dashed: target"] = entry(_GREY, linestyle=_DASHED["linestyle"])
