@@ -116,15 +116,19 @@ def check_whose(method: str, given: Collection[str]) -> None:
         given: the names of settings in ``method_kwargs`` that are to be its own.
 
     Raises:
-        ConfigurationError: if it lacks two of them or more, and there is a method that has all.
+        ConfigurationError: if it lacks one of them and there is a method that has just these, or
+            two and there is one that has all.
     """
     own = _settings_of(method)
     strange = set() if own is None else set(given) - set(own.model_fields)
-    if len(strange) < _STRANGE:
+    if not strange:
         return
     blocks_of = {name: _settings_of(name) for name in _methods()}
+    fields_of = {name: {*block.model_fields} for name, block in blocks_of.items() if block}
     whose = [
-        name for name, block in blocks_of.items() if block and {*given} <= {*block.model_fields}
+        name
+        for name, names in fields_of.items()
+        if {*given} == names or (len(strange) >= _STRANGE and {*given} <= names)
     ]
     if whose:
         raise ConfigurationError(

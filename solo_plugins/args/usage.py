@@ -297,7 +297,8 @@ def _readable(setting: str, *, several: bool) -> str:
         parsed = _parsed(name, value)
     if parsed is not None and parsed.is_sweep_override() and not several:
         raise SystemExit(
-            f"error: Expected one value, or -m by which each is a run, but got {setting!r}."
+            f"error: Expected one value, or -m by which each is a run, but got {setting!r}. Of a "
+            f"text with commas each quote counts: '{name}=\"{value}\"'."
         )
     return f"{name}={value if parsed is not None else _quoted(value)}"
 

@@ -35,15 +35,22 @@ def finished_runs(pattern: str) -> list[Path]:
     Raises:
         ConfigurationError: if there is none.
     """
-    matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+    matches = sorted(glob.glob(_literal_as_far_as_it_is_there(pattern), recursive=True))
     runs = [Path(match) for match in matches if _is_pretrained(RunFolder(Path(match)))]
     if not runs:
         raise ConfigurationError(
             "Expected `pretrained_feature_extractor` to match folders of finished runs, as "
-            f"'trained_models/*/*' does, but {pattern!r} matches {len(matches)} folders or files "
-            "and none of these."
+            f"'trained_models/*/*' does, but none of the {len(matches)} that {pattern!r} matches "
+            "is one."
         )
     return runs
+
+
+def _literal_as_far_as_it_is_there(pattern: str) -> str:
+    """Escape the folders at a pattern's beginning that exist, whatever signs are in their names."""
+    path = Path(os.path.expanduser(pattern))
+    there = next((folder for folder in path.parents if folder.is_dir()), Path())
+    return str(Path(glob.escape(str(there))) / path.relative_to(there))
 
 
 def _is_pretrained(folder: RunFolder) -> bool:

@@ -29,7 +29,9 @@ def test_a_pattern_means_finished_pretraining_runs(tmp_path: Path) -> None:
     (tmp_path / "byol" / "file").touch()
     for pattern in ("*/*", "**"):
         assert finished_runs(str(tmp_path / pattern)) == wanted
-    with pytest.raises(ConfigurationError, match=r"finished runs, .* '.*/linear/\*' matches 1 "):
+    with pytest.raises(
+        ConfigurationError, match=r"finished runs, .* none of the 1 that '.*/linear/\*' matches"
+    ):
         finished_runs(str(tmp_path / "linear" / "*"))
 
 
