@@ -174,13 +174,11 @@ def read_run(path: Path) -> RunRecord:
         The run. A file that adds to it (evaluation, logs) and cannot be read is noted.
 
     Raises:
-        Incomplete: if there is no finished pretraining run with a checkpoint in it.
+        Incomplete: if there is no finished pretraining run in it. Its checkpoint may be gone.
     """
     folder = RunFolder(path)
     try:
         cfg = _config(folder)
-        if folder.find_checkpoint() is None:
-            raise Incomplete("there is no checkpoint")
         _check_finished(folder, cfg)
         run = _from_summary(path, cfg, folder.read_summary())
         run.identity()  # found out now if the configuration has none

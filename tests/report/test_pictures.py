@@ -59,7 +59,7 @@ def runs(run: Callable, knn: Callable, tmp_path: Path) -> Path:
     for mu, l0 in ((-1.0, 0.14), (0.0, 0.45)):
         run(f"ours{mu}", mu=mu, linear=90 + mu, knn=knn(85 + mu, l0), log=log)
     run("vicreg", "vicreg", linear=88.0, knn=knn(84.0, 1.0))
-    (run("no-checkpoint") / "last.ckpt").unlink()
+    (run("no-checkpoint", "simclr", linear=70.0) / "last.ckpt").unlink()
     (run("half") / "summary.json").unlink()
     # as main_linear.py writes it, without a method
     (run("probe") / "config.yaml").write_text("name: probe\npretrained_feature_extractor: x\n")
@@ -73,11 +73,11 @@ def test_the_program_writes_table_and_pictures(
     program(str(runs), "--out", str(tmp_path / "report"), "--formats", "png")
     assert capsys.readouterr().out == f"Report: {tmp_path / 'report' / 'report.md'}\n"
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "4 runs, 4 rows." in text
+    assert "5 runs, 5 rows." in text
+    assert "| SimCLR | none | 3 | 1 (5) | 70.00 |" in text
     assert "| VICReg | none | 3 | 1 (5) | 88.00 |" in text
     # the highest; the others are below it, and there is no spread
     assert "| Rectified LpJEPA | p = 1, μ = 0 | 3 | 1 (5) | **90.00** |" in text
-    assert f"- `{runs / 'no-checkpoint'}`: there is no checkpoint" in text
     assert f"- `{runs / 'half'}`: there is no summary.json, the run is at epoch 3 of 3" in text
     assert f"- `{runs / 'bad-knn' / 'knn.json'}`: cannot be used" in text
     assert "- 1 folder of linear probes" in text

@@ -233,7 +233,6 @@ def test_times_are_written_for_people(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("last.ckpt", None, "there is no checkpoint"),
         ("config.yaml", None, "there is no config.yaml"),
         ("config.yaml", "- 1\n", "config.yaml cannot be used"),
         ("config.yaml", "name: [", "config.yaml cannot be used"),
