@@ -20,7 +20,7 @@ from solo_plugins.data import LabelledDataModule
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.features import describe_outputs, device_for, extract
 from solo_plugins.evaluation.network import build
-from solo_plugins.evaluation.results import described, result_path
+from solo_plugins.evaluation.results import checkpoint_line, described, result_path
 from solo_plugins.framework import hits, nearest_neighbours, vote
 from solo_plugins.metrics import EffectiveRank
 from solo_plugins.registry import register
@@ -129,7 +129,8 @@ def knn(cfg: DictConfig) -> dict[str, Any]:
         result["outputs"] = describe_outputs(val.by_name["projector"], *target)
     path = result_path(pretrained, cfg, "knn")
     written = _joined(pretrained.folder, path, {**result, **what})
-    _print(rows, result.get("outputs"), pretrained.checkpoint)  # whatever becomes of the file
+    # whatever becomes of the file
+    _print(rows, result.get("outputs"), checkpoint_line(pretrained))
     pretrained.folder.write_evaluation(path, {**written, "commit": commit()})
     say(f"Result: {path}")
     return result
@@ -222,7 +223,7 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _print(rows: Sequence[KNNRow], described: dict[str, Any] | None, checkpoint: Path) -> None:
+def _print(rows: Sequence[KNNRow], described: dict[str, Any] | None, checkpoint: str) -> None:
     say(f"{'features':<10} {'distance':<10} {'k':>5} {'temperature':>11} {'top 1':>7} {'top 5':>7}")
     for row in rows:
         temperature = "" if row.temperature is None else f"{row.temperature:g}"
@@ -239,4 +240,4 @@ def _print(rows: Sequence[KNNRow], described: dict[str, Any] | None, checkpoint:
         l0 = described["target_l0"]
         target = "" if l0 is None else f" (the target has {100 * l0:.1f} %)"
         say(f"Active outputs: {100 * described['l0']:.1f} %{target}")
-    say(f"Checkpoint: {checkpoint}")
+    say(checkpoint)

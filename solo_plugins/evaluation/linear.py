@@ -23,7 +23,7 @@ from solo_plugins.errors import ConfigurationError
 from solo_plugins.evaluation.cached import FeatureDataModule, without_backbone
 from solo_plugins.evaluation.features import device_for
 from solo_plugins.evaluation.network import build
-from solo_plugins.evaluation.results import described, result_path
+from solo_plugins.evaluation.results import checkpoint_line, described, result_path
 from solo_plugins.framework import LinearModel, projector_name
 from solo_plugins.registry import register
 from solo_plugins.runs.find import find_run
@@ -199,7 +199,7 @@ def _report(
     path = result_path(pretrained, cfg, kind, cfg.features)
     name = "Fine-tuned" if cfg.finetune else "Linear probe"
     say(f"{name} ({cfg.features}): top 1 {acc1:.1f} %, top 5 {acc5:.1f} %")
-    say(f"Checkpoint: {pretrained.checkpoint}")
+    say(checkpoint_line(pretrained))
     if _is_whole(folder):
         rank_zero_only(pretrained.folder.write_evaluation)(path, result)
         say(f"Result: {path}")

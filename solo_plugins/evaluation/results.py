@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Where an evaluation's result lies: one file for each kind, data set and checkpoint."""
 
-__all__ = ["described", "result_path"]
+__all__ = ["checkpoint_line", "described", "result_path"]
 
 import hashlib
 from pathlib import Path
@@ -15,6 +15,18 @@ from solo_plugins.runs.checkpoints import load_checkpoint
 from solo_plugins.runs.pretrained import Pretrained
 
 _DATA = ("dataset", "train_path", "val_path", "train_fingerprint", "val_fingerprint")
+
+
+def checkpoint_line(pretrained: Pretrained) -> str:
+    """Say which checkpoint was evaluated, and that its run is not finished if it is not.
+
+    Args:
+        pretrained: the checkpoint.
+    """
+    state = pretrained.folder.read_state()
+    unfinished = state is not None and state.status != "finished"
+    where = f", of a run that is {state.status}" if state is not None and unfinished else ""
+    return f"Checkpoint: {pretrained.checkpoint}{where}"
 
 
 def result_path(

@@ -16,7 +16,7 @@ from PIL import Image
 
 from solo_plugins.evaluation.knn import knn
 from solo_plugins.evaluation.linear import linear
-from solo_plugins.evaluation.results import result_path
+from solo_plugins.evaluation.results import checkpoint_line, result_path
 from solo_plugins.report.read import read_run
 from solo_plugins.runs.folder import RunFolder, RunState
 from solo_plugins.runs.pretrained import Pretrained
@@ -185,3 +185,21 @@ def test_a_result_on_other_data_leaves_the_runs_own_alone(
     assert read.numbers["knn_backbone"].value == accuracies["backbone"]
     assert {found.data for found in read.elsewhere} == {other.stem.partition("@")[2]}
     assert [found.acc1 for found in read.elsewhere] == [row["acc1"] for row in written["results"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (None, ""),
+        ("finished", ""),
+        ("interrupted", ", of a run that is interrupted"),
+        ("stopped", ", of a run that is stopped"),
+    ],
+)
+def test_an_evaluation_says_that_its_run_is_not_finished(
+    status: str | None, said: str, tmp_path: Path
+) -> None:
+    if status is not None:
+        RunFolder(tmp_path).write_state(RunState(status=status, epochs=1, steps=2))
+    checkpoint = tmp_path / "last.ckpt"
+    assert checkpoint_line(Pretrained(checkpoint, None, None)) == f"Checkpoint: {checkpoint}{said}"
