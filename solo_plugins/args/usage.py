@@ -317,8 +317,9 @@ def _parsed(name: str, value: str) -> Any:
 
 def _quoted(value: str) -> str:
     """Write a text as hydra reads it, whatever is in it."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    return f"'{escaped}'"
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(value, Quote.single).with_quotes()
 
 
 def _expanded(setting: str, *, several: bool) -> str:
