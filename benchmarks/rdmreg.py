@@ -73,7 +73,7 @@ class Floor:
         num_views, self.num_samples, dim = samples.shape
         if joins_views(samples.device):
             samples = samples.view(1, -1, dim)
-        self.columns = projections.enter(samples)
+        self.columns = list(projections.enter(samples))
         chunk_size = default_chunk_size(self.num_samples, samples.device)
         jobs = number_of_jobs(projections.num * num_views * self.num_samples, samples.device)
         shares = [share_of(range(projections.num), job, jobs) for job in range(jobs)]
@@ -89,14 +89,15 @@ class Floor:
             in_parallel(self.jobs)
 
     def _walk(self, pieces: Sequence[Piece]) -> None:
-        gradient = torch.zeros_like(self.columns)
-        buffers = Buffers(self.columns.device)
+        gradient = [torch.zeros_like(view) for view in self.columns]
+        buffers = Buffers(self.columns[0].device)
         for piece in pieces:
             for view, columns in enumerate(self.columns):
                 for name in ("target", "outputs"):
                     projected = piece.project(columns, view, buffers, name)
-                    rows = sort_in_place(projected.view(-1, self.num_samples))
-                piece.back(rows.view(projected.shape), gradient[view], view, buffers)
+                    rows = buffers.view(Tensor.view, projected, -1, self.num_samples)
+                    sort_in_place(rows, buffers)
+                piece.back(projected, gradient[view], view, buffers)
 
 
 def main() -> None:

@@ -4,17 +4,22 @@
 __all__ = ["Buffers"]
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+_View = TypeVar("_View")
 
 
 class Buffers:
     """Tensors by name, whose memory is kept for the next one of that name.
 
     A fresh large tensor on the CPU is handed out by the operating system page by page, which takes
-    as long as one or two operations on it.
+    as long as one or two operations on it. Nor is a view of a tensor for nothing: it takes one or
+    two microseconds, and where several threads work each of them waits for Python's lock after it,
+    some ten microseconds each time.
 
     Args:
         device: where the tensors are.
@@ -30,6 +35,7 @@ class Buffers:
         self._device = device
         self._memory: dict[str, Tensor] = {}  # bytes
         self._given: dict[tuple, Tensor] = {}
+        self._views: dict[Hashable, tuple[Any, Tensor]] = {}
 
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Give a contiguous tensor of any content.
@@ -50,6 +56,21 @@ class Buffers:
         if name not in self._memory or len(self._memory[name]) < size:
             # what there was is freed before there is a larger one
             self._given = {key: given for key, given in self._given.items() if key[0] != name}
+            self._views.clear()
             self._memory.pop(name, None)
             self._memory[name] = torch.empty(size, dtype=torch.uint8, device=self._device)
         return self._memory[name][:size].view(dtype).view(*shape)
+
+    def view(self, make: Callable[..., _View], tensor: Tensor, *args: Hashable) -> _View:
+        """Give `make(tensor, *args)`, made once for the same tensor and arguments.
+
+        Args:
+            make: what shows a tensor's memory in another way and computes nothing.
+            tensor: one of :meth:`take`, of this method, or another that many steps use.
+            args: what `make` takes beside it.
+        """
+        key = (make, id(tensor), *args)
+        if key not in self._views:
+            # an object that is held shares its number with no other
+            self._views[key] = (make(tensor, *args), tensor)
+        return self._views[key][0]

@@ -225,27 +225,33 @@ class _Blocks:
         dtype, num_blocks = columns.dtype, self.signs.size(0)
         signed = buffers.take("left", (num_blocks, *columns.shape), dtype)
         data = torch.mul(columns, _as(dtype, self.signs), out=signed)
-        factors = [self.factors[0][low:high], *self.factors[1:]]
+        factors = [self._rows_of_first(low, high), *self.factors[1:]]
         data = _multiply(factors, data, num_blocks, buffers, ["right", "left"], name)
-        start = low * unit
-        return data.view(-1, columns.size(-1))[self.rows.start - start : self._stop() - start]
+        data = buffers.view(Tensor.view, data, -1, columns.size(1))
+        first, stop = self.rows.start - low * unit, self._stop() - low * unit
+        return data if (first, stop) == (0, data.size(0)) else data[first:stop]
 
     def back(self, rows: Tensor, into: Tensor, view: int, buffers: Buffers) -> None:
         low, high, unit = self._groups()
-        first, *rest = self.factors
-        num_blocks = self.signs.size(0)
+        rest, num_blocks = self.factors[1:], self.signs.size(0)
         above, below = self.rows.start - low * unit, num_blocks * high * unit - self._stop()
         if above or below:
             rows = torch.nn.functional.pad(rows, (0, 0, above, below))
         names = ["left", "right"]
         data = _multiply(rest, rows, num_blocks * (high - low), buffers, names)
         names = names[len(rest) % 2 :] + names[: len(rest) % 2]
-        data = _multiply([first[low:high].T], data, num_blocks, buffers, names)
-        data, signs = data.view(num_blocks, *into.shape), _as(into.dtype, self.signs)
+        first = buffers.view(Tensor.t, self._rows_of_first(low, high))
+        data = _multiply([first], data, num_blocks, buffers, names)
+        data = buffers.view(Tensor.view, data, num_blocks, *into.shape)
+        signs = _as(into.dtype, self.signs)
         if num_blocks == 1:
-            into.addcmul_(data[0], signs[0])
+            buffers.view(torch.unsqueeze, into, 0).addcmul_(data, signs)
         else:
             into += data.mul_(signs).sum(dim=0)
+
+    def _rows_of_first(self, low: int, high: int) -> Tensor:
+        first = self.factors[0]
+        return first if high - low == first.size(0) else first[low:high]
 
     def _groups(self) -> tuple[int, int, int]:
         """The first factor's rows that `rows` need, from and to, and the rows that each makes."""
@@ -260,6 +266,10 @@ class _Blocks:
 def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
     """Convert if there is something to convert: asking torch takes ten times as long."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+
+def _expanded(matrix: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
+    return _as(dtype, matrix).expand(groups, *matrix.shape)
 
 
 def _multiply(
@@ -289,7 +299,8 @@ def _multiply(
         inner = numel // (groups * num_columns)
         name = last if last and place == len(factors) - 1 else names[place % 2]
         out = buffers.take(name, (groups, num_rows, inner), dtype)
-        matrix = _as(dtype, factor).expand(groups, num_rows, num_columns)
-        data = torch.bmm(matrix, data.view(groups, num_columns, inner), out=out)
+        matrix = buffers.view(_expanded, factor, groups, dtype)
+        groups_of_data = buffers.view(Tensor.view, data, groups, num_columns, inner)
+        data = torch.bmm(matrix, groups_of_data, out=out)
         groups, numel = groups * num_rows, groups * num_rows * inner
     return data

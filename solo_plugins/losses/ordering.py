@@ -22,17 +22,18 @@ _NARROW_SPREAD = 32.0
 _WIDE_BITS = 29
 
 
-def sort_in_place(rows: Tensor) -> Tensor:
+def sort_in_place(rows: Tensor, buffers: Buffers | None = None) -> Tensor:
     """Sort along the last dimension; on a CPU in place.
 
     Args:
         rows: float32 or float64 (R, N), contiguous; may be changed.
+        buffers: what `rows` are from.
 
     Returns:
         The sorted rows.
     """
     if rows.device.type == "cpu":
-        rows.numpy().sort(axis=-1)
+        _array(rows, buffers).sort(axis=-1)
         return rows
     return rows.sort(dim=-1).values
 
@@ -60,7 +61,7 @@ def match_by_rank(rows: Tensor, sorted_rows: Tensor, buffers: Buffers | None = N
         return buffers.take("right", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
     # An order takes 64 bits a value: half of it at a time. What is matched overwrites its key.
     matched = buffers.take("right", rows.shape, rows.dtype)
-    parts = (tensor.chunk(2) for tensor in (keys, matched, sorted_rows))
+    parts = (buffers.view(torch.chunk, tensor, 2) for tensor in (keys, matched, sorted_rows))
     for part_keys, part_matched, part_sorted in zip(*parts, strict=True):
         order = buffers.take("left", part_keys.shape, torch.int64).copy_(part_keys)
         part_matched.scatter_(1, order, part_sorted)
@@ -106,7 +107,7 @@ def _narrow_keys(rows: Tensor, buffers: Buffers) -> Tensor | None:
         return None
     num_columns = rows.size(-1)
     bits = (num_columns - 1).bit_length()
-    values = rows.numpy().ravel()  # torch takes twice as long for three numbers of it
+    values = _array(rows, buffers).ravel()  # torch takes twice as long for three numbers of it
     magnitude = max(-float(values.min()), float(values.max()))
     if bits > _NARROW_BITS or not _is_narrow(values, magnitude):
         return None
@@ -114,8 +115,8 @@ def _narrow_keys(rows: Tensor, buffers: Buffers) -> Tensor | None:
     scaled = torch.mul(rows, scale, out=buffers.take("right", rows.shape, rows.dtype))
     keys = buffers.take("right", rows.shape, torch.int32).copy_(scaled)  # each in its own place
     # the value times 2**bits, plus the column
-    torch.add(torch.arange(num_columns, dtype=torch.int32), keys, alpha=2**bits, out=keys)
-    keys.numpy().sort(axis=-1)
+    torch.add(buffers.view(_numbers, rows), keys, alpha=2**bits, out=keys)
+    _array(keys, buffers).sort(axis=-1)
     keys &= 2**bits - 1
     return keys
 
@@ -135,3 +136,11 @@ def _wide_order(rows: Tensor) -> Tensor:
     packed.numpy().sort(axis=-1)
     bits &= 2**_WIDE_BITS - 1
     return bits
+
+
+def _array(tensor: Tensor, buffers: Buffers | None) -> np.ndarray:
+    return tensor.numpy() if buffers is None else buffers.view(Tensor.numpy, tensor)
+
+
+def _numbers(rows: Tensor) -> Tensor:
+    return torch.arange(rows.size(-1), dtype=torch.int32)

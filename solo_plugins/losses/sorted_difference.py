@@ -269,7 +269,8 @@ class _Walk:
                 if sorted_target is None or not self.shared:
                     columns = self.y[view % len(self.y)]
                     projected = piece.project(columns, view, buffers, "target")
-                    sorted_target = sort_in_place(projected.view(-1, self.num_samples))
+                    rows = buffers.view(Tensor.view, projected, -1, self.num_samples)
+                    sorted_target = sort_in_place(rows, buffers)
                 part = into[place] if into else None
                 value += _compare(self.z[view], sorted_target, piece, view, part, buffers)
         return value, into if job else ()
@@ -285,18 +286,18 @@ def _compare(
 ) -> Tensor:
     """Compute one term of the sum."""
     projected = piece.project(columns, view, buffers, "outputs")
-    rows = projected.view(-1, sorted_target.size(1))
+    rows = buffers.view(Tensor.view, projected, -1, sorted_target.size(1))
     if rows.size(0) > sorted_target.size(0):  # one target for views that are joined
         sorted_target = sorted_target.repeat_interleave(
             rows.size(0) // sorted_target.size(0), dim=0
         )
     if gradient is None:
-        return _sum_of_squares(sort_in_place(rows).sub_(sorted_target))
-    value = _sum_of_squares(rows.sub_(match_by_rank(rows, sorted_target, buffers)))
+        return _sum_of_squares(sort_in_place(rows, buffers).sub_(sorted_target), buffers)
+    value = _sum_of_squares(rows.sub_(match_by_rank(rows, sorted_target, buffers)), buffers)
     piece.back(projected, gradient, view, buffers)
     return value
 
 
-def _sum_of_squares(rows: Tensor) -> Tensor:
-    flat = rows.flatten()
+def _sum_of_squares(rows: Tensor, buffers: Buffers) -> Tensor:
+    flat = buffers.view(torch.flatten, rows)
     return torch.dot(flat, flat)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Hadamard directions against scipy's matrix, the dense product, and random directions."""
 
+from collections import Counter
 from statistics import NormalDist
 
 import pytest
@@ -12,6 +13,19 @@ from solo_plugins.losses import HadamardDirections, HadamardProjections, sliced_
 from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.directions import random_directions
 
+# What a block is computed by.
+_COMPUTED = {
+    "__iand__",
+    "add",
+    "add_",
+    "addcmul_",
+    "bmm",
+    "copy_",
+    "dot",
+    "mul",
+    "scatter_",
+    "sub_",
+}
 DIMS = (2, 3, 17, 64, 384, 512, 768, 1000)
 
 
@@ -143,3 +157,20 @@ def test_the_mean_over_draws_is_that_of_random_directions(dim: int) -> None:
 def test_one_output_is_refused() -> None:
     with pytest.raises(ValueError, match="`features` to have at least 2 outputs but got 1"):
         HadamardDirections(4)([torch.zeros(5, 1)])
+
+
+def test_blocks_share_their_views() -> None:
+    """After each operation, a view too, one of several threads waits for Python's lock."""
+    views = _draw(2, 64, 256).float()
+    counts = []
+    for blocks in (8, 24):
+        projections, _ = _given(blocks * 256, 256)
+        z = views.clone().requires_grad_()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            sliced_wasserstein(z, views.flip(0), projections, chunk_size=512).backward()
+        (walk,) = (event for event in profile.events() if event.name == "_SortedDifference")
+        operations = [event.name for event in profile.events() if event.cpu_parent is walk]
+        counts.append(Counter(operations))
+    more = {name.removeprefix("aten::") for name in counts[1] - counts[0]}
+    # `slice` gives a block its signs.
+    assert more <= _COMPUTED | {"slice"}

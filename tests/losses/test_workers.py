@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The walk over directions on several threads, against one, and what is left of it afterwards."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +63,58 @@ def test_jobs_have_their_part_of_the_threads() -> None:
         assert in_parallel([torch.get_num_threads] * 2) == [2, 2]
     with divided_threads(1):
         assert in_parallel([torch.get_num_threads]) == [5]
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads_are_kept_and_take_the_number_of_each_call() -> None:
+    def name_and_threads() -> tuple[str, int]:
+        return threading.current_thread().name, torch.get_num_threads()
+
+    found = []
+    for number in (6, 4, 6):
+        torch.set_num_threads(number)
+        with divided_threads(2):
+            found.append(in_parallel([name_and_threads] * 2)[1])
+    assert [number for _, number in found] == [3, 2, 3]
+    assert all(name.startswith("solo_plugins") for name, _ in found)
+    names = {thread.name for thread in threading.enumerate()}
+    assert {name for name, _ in found} <= names
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_has_threads_of_its_own() -> None:
+    with divided_threads(2):
+        assert in_parallel([lambda: 1, lambda: 2]) == [1, 2]
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if in_parallel([lambda: 3, lambda: 4]) == [3, 4] else 1)
+    # Threads of the parent's that the child waited for would never answer.
+    waited = threading.Thread(target=lambda: statuses.append(os.waitpid(child, 0)[1]), daemon=True)
+    statuses: list[int] = []
+    waited.start()
+    waited.join(60)
+    if waited.is_alive():
+        os.kill(child, signal.SIGKILL)
+    waited.join()
+    assert statuses == [0]
+
+
+@pytest.mark.usefixtures("threads")
+def test_what_others_do_is_waited_for_when_the_first_job_fails() -> None:
+    done = threading.Event()
+
+    def slow() -> None:
+        threading.Event().wait(0.2)
+        done.set()
+
+    def fails() -> None:
+        raise ArithmeticError
+
+    torch.set_num_threads(2)
+    with divided_threads(2), pytest.raises(ArithmeticError):
+        in_parallel([fails, slow])
+    assert done.is_set()
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 7, 12])
