@@ -136,7 +136,7 @@ def test_a_run_is_finished_when_its_last_epoch_is_done_and_its_summary_there(
         ("max_epochs: 4\nmax_steps: 0", {"epochs": 3, "steps": 9}, "stopped"),
         ("max_epochs: null", {"epochs": 1, "steps": 1}, "finished"),
     ],
-    ids=str,
+    ids=["too few", "whole", "by its steps", "too few steps", "no steps", "no epochs"],
 )
 def test_what_became_of_a_run_of_an_earlier_commit_is_seen_from_its_summary(
     config: str, summary: dict, status: str, folder: RunFolder

@@ -124,7 +124,7 @@ def test_other_programs_ask_before_the_work(
         (OSError("one\ntwo"), "error: one two$"),
         (TimeoutError(), "error: TimeoutError$"),
     ],
-    ids=str,
+    ids=["full", "two lines", "no text"],
 )
 def test_whatever_the_system_refuses_ends_a_program_with_one_line(
     error: OSError, line: str
