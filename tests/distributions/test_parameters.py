@@ -117,3 +117,14 @@ def test_sigma_rgn_refuses_an_infinite_location(loc: float) -> None:
 def test_a_small_exponent_does_not_overflow(p: float) -> None:
     # at loc 0 the rectified variance is half the base's, less a mean that a small p sends to zero
     assert sigma_rgn(p, 0.0) / sigma_gn(p) == pytest.approx(math.sqrt(2), rel=1e-2)
+
+
+def test_a_share_whose_variance_no_scale_makes_one_is_refused() -> None:
+    # At p = 1 and scale 1 what is above zero is exponential: its mean square is 2, and the variance
+    # of all is near 2 times the share.
+    with pytest.raises(
+        ValueError,
+        match=r"^Expected `active_fraction` to leave a variance .* 1e-35, which leaves 2\.0e-35\.$",
+    ):
+        mu_rgn(1e-35, 1.0)
+    assert mu_rgn(1e-20, 1.0) < 0

@@ -135,3 +135,14 @@ def test_negative_outputs_with_a_rectified_target_are_said_where_they_are_given(
             rdm_reg(z)
     said = [one for one in caught if "has to end in a ReLU" in str(one.message)]
     assert [one.filename for one in said] == [__file__] * number
+
+
+def test_a_target_of_ones_own_may_take_any_arguments() -> None:
+    class Halves:
+        def sample(self, shape: tuple[int, ...], **_: object) -> Tensor:
+            return torch.full(shape, 0.5)
+
+    loss = RDMReg(Halves(), RandomDirections(K))  # type: ignore[arg-type]
+    # Both samples are constant: along each direction they are apart by nothing.
+    assert loss([torch.full((N, D), 0.5)] * 2) == pytest.approx(0, abs=1e-12)
+    assert loss([torch.full((N, D), 1.5)] * 2) > 0

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """SIGReg against the closed form of its integral, and against lightly's where installed."""
 
+import re
+
 import pytest
 import torch
 from torch import Tensor
@@ -103,3 +105,21 @@ def test_lightlys_loss_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lightly.SIGReg, "_generate_unit_vectors", lambda *_: c.T)
     wanted = lightly.SIGReg(num_vectors=8)(torch.stack(views))
     torch.testing.assert_close(SIGReg(8)(views, projections=c), wanted)
+
+
+@pytest.mark.parametrize(("num_knots", "max_frequency"), [(2, 3.0), (5, 3.0), (17, 1.0)])
+def test_the_module_takes_its_own_knots(num_knots: int, max_frequency: float) -> None:
+    views, rows = [_samples(8, 3).float(), 2 * _samples(8, 3).float()], torch.eye(3)[:2]
+    module = SIGReg(2, num_knots=num_knots, max_frequency=max_frequency)
+    wanted = [
+        epps_pulley(view[:, :2], num_knots=num_knots, max_frequency=max_frequency).mean()
+        for view in views
+    ]
+    torch.testing.assert_close(module(views, projections=rows), sum(wanted) / 2)
+
+
+@pytest.mark.parametrize("shape", [(5,), (0, 5), (5, 0)], ids=str)
+def test_samples_of_another_shape_are_named(shape: tuple[int, ...]) -> None:
+    said = rf"^Expected `samples` to be of shape .* but got {re.escape(str(shape))}\.$"
+    with pytest.raises(ValueError, match=said):
+        epps_pulley(torch.ones(shape))

@@ -280,3 +280,37 @@ def test_a_run_that_is_finished_is_found_as_such(cfg: Make) -> None:
     found = find_run(cfg())
     wanted = (folder.path, folder.last_checkpoint, True)
     assert (found.folder.path, found.checkpoint, found.finished) == wanted
+
+
+@pytest.mark.parametrize("status", ["finished", "interrupted"])
+def test_a_run_that_is_named_is_found_as_what_it_is(status: str, cfg: Make) -> None:
+    folder = RunFolder(_leave(cfg()))
+    torch.save({"state_dict": {}}, folder.previous_checkpoint)
+    folder.last_checkpoint.write_bytes(b"damaged")
+    state = folder.read_state()
+    assert state is not None
+    folder.write_state(replace(state, status=status, epochs=4))
+    if status == "finished":
+        folder.write_summary({"epochs": 4})
+    found = find_run(cfg(resume_from_checkpoint=str(folder)))
+    wanted = (folder.path, folder.previous_checkpoint, status == "finished", False)
+    assert (found.folder.path, found.checkpoint, found.finished, found.lengthens) == wanted
+    assert "last.ckpt" in found.notes[0]
+
+
+@pytest.mark.parametrize("key", ["name", "exclude_bias_n_norm_wd"])
+def test_momenta_of_another_optimizer_are_refused(key: str, cfg: Make) -> None:
+    source = _leave(cfg(**{f"optimizer__{key}": "before"}))
+    settings = {"max_epochs": 8, "resume_from_checkpoint": str(source)}
+    assert find_run(cfg(**settings, **{f"optimizer__{key}": "before"})).lengthens
+    said = rf"^Expected `optimizer\.{key}` to be 'before', as that of .*, but got 'now'\.$"
+    with pytest.raises(ConfigurationError, match=said):
+        find_run(cfg(**settings, **{f"optimizer__{key}": "now"}))
+
+
+def test_a_process_that_was_told_nothing_looks_for_itself(
+    cfg: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(_leave(cfg()))
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert find_run(cfg()).checkpoint == folder.last_checkpoint

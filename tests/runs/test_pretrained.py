@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What a path to a pretrained run may mean, and what is said when it means none."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from solo_plugins.errors import ConfigurationError
 from solo_plugins.runs.folder import RunFolder, RunState
@@ -84,3 +86,68 @@ def test_a_checkpoint_alone_has_no_configuration(tmp_path: Path) -> None:
     found = find_pretrained(checkpoint)
     assert (found.checkpoint, found.cfg, found.source) == (checkpoint, None, None)
     assert found.folder.path == tmp_path
+
+
+def test_a_runs_configuration_is_found_beside_its_checkpoint_or_beside_a_links_file(
+    tmp_path: Path,
+) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    run.mkdir()
+    elsewhere.mkdir()
+    (run / "last.ckpt").touch()
+    (run / "config.yaml").write_text(
+        "{method: byol, backbone: {name: resnet18}, augmentations: [{num_crops: 2}],"
+        " data: {dataset: digits, num_classes: 10}}"
+    )
+    link = elsewhere / "link.ckpt"
+    link.symlink_to(run / "last.ckpt")
+    for path in (run, run / "last.ckpt", link):
+        found = find_pretrained(path)
+        assert (found.checkpoint, found.source) == (run / "last.ckpt", run / "config.yaml")
+        assert found.cfg is not None
+        assert found.cfg.method == "byol"
+    (elsewhere / "config.yaml").write_text(
+        (run / "config.yaml").read_text().replace("byol", "dino")
+    )
+    found = find_pretrained(link)
+    assert (found.checkpoint, found.source) == (link, elsewhere / "config.yaml")
+    assert found.cfg is not None
+    assert found.cfg.method == "dino"
+
+
+@pytest.mark.parametrize("key", ["method", "backbone.name", "data.dataset", "data.num_classes"])
+def test_what_a_configuration_lacks_is_named(key: str, tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").touch()
+    cfg = OmegaConf.create(
+        {
+            "method": "byol",
+            "backbone": {"name": "resnet18"},
+            "augmentations": [{"num_crops": 2}],
+            "data": {"dataset": "digits", "num_classes": 10},
+        }
+    )
+    OmegaConf.update(cfg, key, None)
+    OmegaConf.save(cfg, tmp_path / "config.yaml")
+    with pytest.raises(ConfigurationError, match=rf"pretraining run but it has no `{key}`\.$"):
+        find_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("newest", ["a", "b", "c"])
+def test_of_several_runs_the_newest_is_guessed(newest: str, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        checkpoint = tmp_path / "method" / name / "last.ckpt"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()
+        os.utime(checkpoint, (1e9, 1e9 + (name == newest)))
+    for folder in (tmp_path, tmp_path / "method"):
+        with pytest.raises(ConfigurationError) as refused:
+            find_pretrained(folder)
+        assert str(refused.value).endswith(f" Did you mean '{tmp_path}/method/{newest}'?")
+
+
+def test_a_path_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "vicreg").mkdir()
+    with pytest.raises(ConfigurationError) as refused:
+        find_pretrained(tmp_path / "vicrge", key="saved")
+    assert f"Expected `saved` to be a checkpoint or a run's folder that exists but got '{tmp_path}/vicrge'." in str(refused.value)  # fmt: skip  # noqa: E501
+    assert "vicreg" in str(refused.value)

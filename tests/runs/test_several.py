@@ -65,3 +65,18 @@ def test_one_run_needs_no_sweep(root: Path, tmp_path: Path) -> None:
     run = _run(tmp_path / "byol" / "a")
     setting = _asked(root, f"++pretrained_feature_extractor={tmp_path}/byol/*")[-1]
     assert setting == f"++pretrained_feature_extractor='{run}'"
+
+
+def test_a_run_whose_configuration_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    wanted = _run(tmp_path / "whole")
+    (_run(tmp_path / "damaged") / "config.yaml").write_text("{")
+    assert finished_runs(str(tmp_path / "*")) == [wanted]
+
+
+def test_a_pattern_below_nothing_that_is_there_matches_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("nowhere/*", "*"):
+        with pytest.raises(ConfigurationError, match="none of the 0 that"):
+            finished_runs(pattern)

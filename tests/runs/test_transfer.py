@@ -123,3 +123,23 @@ def test_a_text_of_the_longest_length_is_taken(table: TransferTable) -> None:
     entry = _WHOLE | {"dataset": "p" * 1000}
     table.path.write_text(json.dumps({"identity": _IDENTITY, "cells": [entry]}))
     assert TransferTable(table.path).summaries()[0].dataset == "p" * 1000
+
+
+def test_a_page_has_the_deviation_of_several_draws_alone(table: TransferTable) -> None:
+    for draw, value in enumerate((40.0, 60.0)):
+        table.add(_cell("1", draw, value))
+    table.add(_cell("2", 0, 41.5))
+    page = table.path.with_suffix(".md").read_text()
+    assert page.startswith("# Transfer of `last.ckpt`\n\nLogistic regression on frozen features:")
+    # sqrt(((40 - 50)^2 + (60 - 50)^2) / (2 - 1))
+    assert "| pets | 1 | top 1 | 2 | 50.00 ± 14.14 | 50.00 ± 14.14 |" in page
+    assert "| pets | 2 | top 1 | 1 | 41.50 | 41.50 |" in page
+
+
+def test_a_network_and_protocol_have_one_table_in_whatever_order_they_are_named(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path)
+    one = TransferTable.of(folder, {"checkpoint": "last.ckpt", "solver": "lbfgs"})
+    assert one.path == TransferTable.of(folder, {"solver": "lbfgs", **_IDENTITY}).path
+    assert one.path != TransferTable.of(folder, {"solver": "saga", **_IDENTITY}).path
