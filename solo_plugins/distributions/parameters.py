@@ -5,6 +5,7 @@ __all__ = ["mu_gn", "mu_rgn", "scaled_to_unit_rms", "sigma_gn", "sigma_rgn"]
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -29,6 +30,7 @@ def sigma_gn(p: float) -> float:
     Raises:
         ValueError: if `p` is not positive and finite, or so small that the scale is no number of
             float32.
+        TypeError: if it is no number.
 
     Example:
         >>> round(sigma_gn(2.0), 6), round(sigma_gn(1.0), 6)
@@ -47,7 +49,6 @@ def sigma_gn(p: float) -> float:
     return math.exp(log_scale)
 
 
-@lru_cache(maxsize=1024)  # a hundred variances, which settings ask for several times
 def sigma_rgn(p: float, loc: float) -> float:
     r"""Compute the scale at which ReLU(:math:`GN_p(\mu, \sigma)`) has unit variance.
 
@@ -60,14 +61,21 @@ def sigma_rgn(p: float, loc: float) -> float:
 
     Raises:
         ValueError: if `p` is not positive and finite or `loc` is not finite.
+        TypeError: if one of them is no number.
 
     Example:
         >>> round(sigma_rgn(1.0, 0.0), 3)
         1.155
     """
     _check_p(p)
+    _check_number("loc", loc)
     if not math.isfinite(loc):
         raise ValueError(f"Expected `loc` to be finite but got {loc}.")
+    return _sigma_rgn(float(p), float(loc))
+
+
+@lru_cache(maxsize=1024)  # a hundred variances, which settings ask for several times
+def _sigma_rgn(p: float, loc: float) -> float:
     low, high = 0.0, 1.0
     while _rectified_variance(p, loc, high) < 1:
         low, high = high, 2 * high
@@ -92,6 +100,7 @@ def mu_gn(active_fraction: float, p: float) -> float:
 
     Raises:
         ValueError: if `active_fraction` is not between 0 and 1, or `p` not positive and finite.
+        TypeError: if one of them is no number.
 
     Example:
         >>> round(mu_gn(0.05, 1.0), 4)  # sigma ln(2 * 0.05)
@@ -115,6 +124,7 @@ def mu_rgn(active_fraction: float, p: float) -> float:
 
     Raises:
         ValueError: if `active_fraction` is not between 0 and 1, or `p` not positive and finite.
+        TypeError: if one of them is no number.
 
     Example:
         >>> mu = mu_rgn(0.05, 1.0)
@@ -145,12 +155,15 @@ def scaled_to_unit_rms(loc: float, scale: float, p: float) -> tuple[float, float
 
     Raises:
         ValueError: if hardly anything is above zero: the mean square is below 1e-30.
+        TypeError: if an argument is no number.
 
     Example:
         >>> loc, scale = scaled_to_unit_rms(0.0, 1.0, 2.0)  # half of N(0, 1)'s mean square is left
         >>> round(loc, 4), round(scale, 4)
         (0.0, 1.4142)
     """
+    for name, value in (("loc", loc), ("scale", scale), ("p", p)):
+        _check_number(name, value)
     exact = torch.tensor([loc, scale, p], dtype=torch.float64)
     target = RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2])
     mean_square = float(target.second_moment)
@@ -168,12 +181,19 @@ def _rectified_variance(p: float, loc: float, scale: float) -> float:
     return float(RectifiedGeneralizedGaussian(exact[0], exact[1], exact[2]).variance)
 
 
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"Expected `{name}` to be a number but got {value!r}.")
+
+
 def _check_p(p: float) -> None:
+    _check_number("p", p)
     if not (p > 0 and math.isfinite(p)):
         raise ValueError(f"Expected `p` to be positive and finite but got {p}.")
 
 
 def _standard_location(active_fraction: float, p: float) -> float:
+    _check_number("active_fraction", active_fraction)
     if not 0 < active_fraction < 1:
         raise ValueError(
             f"Expected `active_fraction` to be between 0 and 1 but got {active_fraction}."

@@ -2,6 +2,7 @@
 """Scales, and locations for a wanted share of active outputs, by scipy, quadrature and paper."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -128,3 +129,25 @@ def test_a_share_whose_variance_no_scale_makes_one_is_refused() -> None:
     ):
         mu_rgn(1e-35, 1.0)
     assert mu_rgn(1e-20, 1.0) < 0
+
+
+@pytest.mark.parametrize("value", ["a", None, [1.0], 1j, True], ids=repr)
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (sigma_gn, "p"),
+        (lambda value: sigma_rgn(value, 0.0), "p"),
+        (lambda value: sigma_rgn(1.0, value), "loc"),
+        (lambda value: mu_gn(value, 1.0), "active_fraction"),
+        (lambda value: mu_gn(0.1, value), "p"),
+        (lambda value: mu_rgn(value, 1.0), "active_fraction"),
+        (lambda value: mu_rgn(0.1, value), "p"),
+        (lambda value: scaled_to_unit_rms(value, 1.0, 1.0), "loc"),
+        (lambda value: scaled_to_unit_rms(0.0, value, 1.0), "scale"),
+        (lambda value: scaled_to_unit_rms(0.0, 1.0, value), "p"),
+    ],
+)
+def test_what_is_no_number_is_named(function: Callable, name: str, value: object) -> None:
+    said = rf"^Expected `{name}` to be a number but got {re.escape(repr(value))}\.$"
+    with pytest.raises(TypeError, match=said):
+        function(value)

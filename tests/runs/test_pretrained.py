@@ -149,5 +149,6 @@ def test_a_path_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> N
     (tmp_path / "vicreg").mkdir()
     with pytest.raises(ConfigurationError) as refused:
         find_pretrained(tmp_path / "vicrge", key="saved")
-    assert f"Expected `saved` to be a checkpoint or a run's folder that exists but got '{tmp_path}/vicrge'." in str(refused.value)  # fmt: skip  # noqa: E501
+    said = "Expected `saved` to be a checkpoint or a run's folder that exists but got "
+    assert str(refused.value).startswith(f"{said}'{tmp_path}/vicrge'.")
     assert "vicreg" in str(refused.value)
