@@ -157,6 +157,7 @@ def test_the_mean_over_draws_is_that_of_random_directions(dim: int) -> None:
 def test_one_output_is_refused() -> None:
     with pytest.raises(ValueError, match="`features` to have at least 2 outputs but got 1"):
         HadamardDirections(4)([torch.zeros(5, 1)])
+    assert HadamardDirections(4)([torch.zeros(5, 2)]).dense().shape == (4, 2)
 
 
 def test_blocks_share_their_views() -> None:

@@ -314,3 +314,120 @@ def test_a_process_that_was_told_nothing_looks_for_itself(
     folder = RunFolder(_leave(cfg()))
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     assert find_run(cfg()).checkpoint == folder.last_checkpoint
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"performance": {}}, {"performance": {"compile": False}}),
+        ({}, {"sync_batchnorm": False}),
+        (
+            {"pretrained_feature_extractor": "x"},
+            {"pretrained_feature_extractor": "x", "data__shots": None},
+        ),
+        ({"dali": {"device": "gpu"}}, {"dali": {"device": "cpu"}}),
+        (
+            {"dali": {"device": "gpu"}, "data__format": "image_folder"},
+            {"data__format": "image_folder"},
+        ),
+    ],
+    ids=["compile", "sync_batchnorm", "shots", "no DALI", "images"],
+)
+def test_a_setting_that_came_later_or_is_not_read_makes_no_other_run(
+    before: dict, now: dict, cfg: Make
+) -> None:
+    folder = _leave(cfg(**before))
+    old = OmegaConf.load(folder / "resolved.yaml")
+    del old.begins_from  # this one came later, too
+    OmegaConf.save(old, folder / "resolved.yaml")
+    assert find_run(cfg(**now)).checkpoint == folder / "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"performance": {}}, {"performance": {"compile": True}}),
+        ({}, {"sync_batchnorm": True}),
+        (
+            {"pretrained_feature_extractor": "x"},
+            {"pretrained_feature_extractor": "x", "data__shots": 5},
+        ),
+        (
+            {"dali": {"device": "gpu"}, "data__format": "dali"},
+            {"dali": {"device": "cpu"}, "data__format": "dali"},
+        ),
+    ],
+    ids=["compile", "sync_batchnorm", "shots", "DALI"],
+)
+def test_a_setting_that_came_later_counts_where_it_is_another(
+    before: dict, now: dict, cfg: Make
+) -> None:
+    _leave(cfg(**before))
+    assert find_run(cfg(**now)).checkpoint is None
+
+
+@pytest.mark.parametrize("between", ["other", "damaged"])
+def test_a_run_is_found_behind_newer_ones(between: str, cfg: Make) -> None:
+    folder = _leave(cfg())
+    for number in range(2):
+        newer = _leave(cfg(seed=number))
+        if between == "damaged":
+            (newer / "resolved.yaml").write_text("a: [")
+        os.utime(newer / "last.ckpt", (time.time() + 60, time.time() + 60))
+    found = find_run(cfg())
+    assert found.checkpoint == folder / "last.ckpt"
+    assert len(found.notes) == (2 if between == "damaged" else 0)
+
+
+@pytest.mark.parametrize("number", [3, 4, 5])
+def test_three_damaged_neighbours_are_named_and_others_counted(number: int, cfg: Make) -> None:
+    for seed in range(number):
+        (_leave(cfg(seed=seed)) / "resolved.yaml").write_text("a: [")
+    notes = find_run(cfg()).notes
+    assert len(notes) == min(number, 4)
+    assert [note for note in notes if note.endswith(" more.")] == (
+        [f"Passed over: {number - 3} more."] if number > 3 else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"devices": 2}, True),
+        ({"devices": None, "num_nodes": 2}, True),
+        ({"devices": 2, "optimizer__lr": 0.2, "optimizer__classifier_lr": 0.3}, True),
+        ({"devices": 2, "max_epochs": 5}, False),
+        ({"optimizer__lr": 0.2}, False),
+        ({"devices": None}, None),
+    ],
+    ids=str,
+)
+def test_the_number_of_processes_and_what_follows_from_it_is_said(
+    change: dict, said: bool | None, cfg: Make
+) -> None:
+    _leave(cfg())
+    found = find_run(cfg(**change))
+    assert (found.checkpoint is not None) is (said is None)
+    assert any("another number of processes" in note for note in found.notes) is bool(said)
+
+
+def test_what_differs_is_listed_and_rates_last(cfg: Make) -> None:
+    settings = {"resume_from_checkpoint": str(_leave(cfg())), "name": "other"}
+    (note,) = find_run(cfg(**settings, optimizer__lr=0.2, precision="16-mixed")).notes
+    assert "of other settings (name, precision, optimizer.lr): a new run begins" in note
+
+
+def test_a_run_that_begins_from_another_checkpoint_is_another(cfg: Make, tmp_path: Path) -> None:
+    source = _leave(cfg())
+    settings = {"max_epochs": 8, "resume_from_checkpoint": str(source)}
+    own = _leave(cfg(**settings))
+    again = find_run(cfg(**settings))
+    assert (again.folder.path, again.finished) == (own, False)
+    copy = tmp_path / "copy.ckpt"
+    copy.write_bytes((source / "last.ckpt").read_bytes())
+    os.utime(copy, ns=(1, (source / "last.ckpt").stat().st_mtime_ns))
+    moved = find_run(cfg(**{**settings, "resume_from_checkpoint": str(copy)}))
+    assert moved.checkpoint == copy
+    os.utime(source / "last.ckpt", (time.time() + 5, time.time() + 5))
+    later = find_run(cfg(**settings))
+    assert (later.checkpoint, later.finished) == (source / "last.ckpt", False)
