@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from solo_plugins.errors import ConfigurationError
-from solo_plugins.runs.checkpoints import check_fits, check_weights
+from solo_plugins.runs.checkpoints import check_fits, check_weights, load_checkpoint
 
 _OWN = {"weight": torch.zeros(2, 3), "count": torch.tensor(0), "settings": {"a": 1}}
 
@@ -65,3 +65,28 @@ def test_a_models_weights_are_compared_with_a_files(tmp_path: Path) -> None:
     check_fits(model, path)
     with pytest.raises(ConfigurationError, match=r"last\.ckpt.*weight is \(2, 3\), not \(4, 3\)"):
         check_fits(torch.nn.Linear(3, 4), path)
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        ({"b": 1, "a": 2}, "with a `state_dict` but {path} has b, a."),
+        ({}, "with a `state_dict` but {path} has dict."),
+        ([1, 2], "with a `state_dict` but {path} has list."),
+        (torch.zeros(2), "with a `state_dict` but {path} has Tensor."),
+        ({"state_dict": [1]}, "the `state_dict` of {path} to hold tensors by name but got a list."),
+        (
+            {"state_dict": {1: torch.zeros(1)}},
+            "the `state_dict` of {path} to hold tensors by name but got a dict with other keys.",
+        ),
+    ],
+    ids=["other keys", "empty", "list", "tensor", "no names", "numbers"],
+)
+def test_a_file_without_weights_is_named_with_what_it_has(
+    saved: Any, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save(saved, path)
+    with pytest.raises(ConfigurationError) as refused:
+        load_checkpoint(path)
+    assert str(refused.value).endswith(said.format(path=repr(str(path))))

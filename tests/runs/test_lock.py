@@ -48,6 +48,23 @@ def test_a_living_process_keeps_others_out_and_a_killed_one_does_not(
         pass
 
 
+def test_who_waits_gets_the_lock_when_the_other_process_ends(
+    holder: subprocess.Popen, tmp_path: Path
+) -> None:
+    got = threading.Event()
+
+    def wait() -> None:
+        with held(tmp_path / "lock", wait=True):
+            got.set()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    assert not got.wait(0.3)
+    holder.kill()
+    assert got.wait(30)
+    thread.join()
+
+
 def test_a_process_refuses_itself_and_keeps_its_lock(tmp_path: Path) -> None:
     with held(tmp_path / "lock"):
         for _ in range(2):
