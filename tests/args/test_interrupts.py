@@ -9,6 +9,8 @@ import pytest
 _START = """
 import os, signal
 from solo_plugins.args.interrupts import answered_by_the_program, leaving_at_once
+# a shell's background job, as these tests may be one, has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 """
 
 

@@ -128,6 +128,7 @@ def hook(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(hook)
 save({"state_dict": {"w": torch.full((9,), 2.0)}}, folder / "last.ckpt")
+n = 0  # what coverage writes at the end is not counted
 print(seen)
 """
 
