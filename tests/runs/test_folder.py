@@ -134,9 +134,10 @@ def test_a_run_is_finished_when_its_last_epoch_is_done_and_its_summary_there(
         ("max_epochs: 4\nmax_steps: 9", {"epochs": 3, "steps": 9}, "finished"),
         ("max_epochs: 4\nmax_steps: 9", {"epochs": 3, "steps": 8}, "stopped"),
         ("max_epochs: 4\nmax_steps: 0", {"epochs": 3, "steps": 9}, "stopped"),
+        ("max_epochs: 4\nmax_steps: 1", {"epochs": 1, "steps": 1}, "finished"),
         ("max_epochs: null", {"epochs": 1, "steps": 1}, "finished"),
     ],
-    ids=["too few", "whole", "by its steps", "too few steps", "no steps", "no epochs"],
+    ids=["too few", "whole", "by its steps", "too few steps", "no steps", "one step", "no epochs"],
 )
 def test_what_became_of_a_run_of_an_earlier_commit_is_seen_from_its_summary(
     config: str, summary: dict, status: str, folder: RunFolder
@@ -239,3 +240,15 @@ def test_a_run_that_is_taken_up_is_the_same_run_of_this_process() -> None:
     assert (now.run_id, now.epochs, now.steps) == ("ab", 3, 66)
     assert (now.status, now.reason, now.host) == (fresh.status, fresh.reason, fresh.host)
     assert now.process == fresh.process != 1
+
+
+def test_of_a_folders_checkpoints_the_newest_stands_for_it_and_any_where_none_does(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.stands_for(tmp_path / "best.ckpt")
+    for path in (folder.previous_checkpoint, folder.last_checkpoint):
+        path.touch()
+    assert folder.stands_for(folder.last_checkpoint)
+    assert not folder.stands_for(folder.previous_checkpoint)
+    assert not folder.stands_for(tmp_path / "best.ckpt")
