@@ -33,7 +33,8 @@ def sort_in_place(rows: Tensor, buffers: Buffers | None = None) -> Tensor:
         The sorted rows.
     """
     if rows.device.type == "cpu":
-        _array(rows, buffers).sort(axis=-1)
+        buffers = buffers or Buffers(rows.device)
+        buffers.view(Tensor.numpy, rows).sort(axis=-1)
         return rows
     return rows.sort(dim=-1).values
 
@@ -107,7 +108,8 @@ def _narrow_keys(rows: Tensor, buffers: Buffers) -> Tensor | None:
         return None
     num_columns = rows.size(-1)
     bits = (num_columns - 1).bit_length()
-    values = _array(rows, buffers).ravel()  # torch takes twice as long for three numbers of it
+    # torch takes twice as long for three numbers of it
+    values = buffers.view(Tensor.numpy, rows).ravel()
     magnitude = max(-float(values.min()), float(values.max()))
     if bits > _NARROW_BITS or not _is_narrow(values, magnitude):
         return None
@@ -116,7 +118,7 @@ def _narrow_keys(rows: Tensor, buffers: Buffers) -> Tensor | None:
     keys = buffers.take("right", rows.shape, torch.int32).copy_(scaled)  # each in its own place
     # the value times 2**bits, plus the column
     torch.add(buffers.view(_numbers, rows), keys, alpha=2**bits, out=keys)
-    _array(keys, buffers).sort(axis=-1)
+    buffers.view(Tensor.numpy, keys).sort(axis=-1)
     keys &= 2**bits - 1
     return keys
 
@@ -136,10 +138,6 @@ def _wide_order(rows: Tensor) -> Tensor:
     packed.numpy().sort(axis=-1)
     bits &= 2**_WIDE_BITS - 1
     return bits
-
-
-def _array(tensor: Tensor, buffers: Buffers | None) -> np.ndarray:
-    return tensor.numpy() if buffers is None else buffers.view(Tensor.numpy, tensor)
 
 
 def _numbers(rows: Tensor) -> Tensor:
