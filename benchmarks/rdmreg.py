@@ -73,7 +73,8 @@ class Floor:
         num_views, self.num_samples, dim = samples.shape
         if joins_views(samples.device):
             samples = samples.view(1, -1, dim)
-        self.columns = list(projections.enter(samples))
+        buffers = Buffers(samples.device)
+        self.columns = [projections.enter(view, buffers) for view in samples]
         chunk_size = default_chunk_size(self.num_samples, samples.device)
         jobs = number_of_jobs(projections.num * num_views * self.num_samples, samples.device)
         shares = [share_of(range(projections.num), job, jobs) for job in range(jobs)]
@@ -86,7 +87,7 @@ class Floor:
     def run(self) -> None:
         """Project and sort outputs and targets, and project back."""
         with divided_threads(len(self.jobs)):
-            in_parallel(self.jobs)
+            in_parallel(self.jobs, len(self.jobs))
 
     def _walk(self, pieces: Sequence[Piece]) -> None:
         gradient = [torch.zeros_like(view) for view in self.columns]

@@ -137,7 +137,7 @@ class GeneralizedGaussian(Distribution):
         shape = self._extended_shape(torch.Size(sample_shape))
         dtype = torch.promote_types(self.loc.dtype, torch.float32)
         noise = _standard(self.p, shape, dtype, torch.device(device), generator)
-        return (self.scale.to(dtype) * noise).add_(self.loc.to(dtype))
+        return noise.mul_(self.scale.to(dtype)).add_(self.loc.to(dtype))
 
     def sample(
         self,
@@ -234,13 +234,17 @@ def _standard_laplace(
     In float64 up to the tail's probability: 53 random bits reach 36 scales, 24 bits only 16.
     """
     drawn = torch.empty(shape, dtype=dtype, device=device)
-    parts = drawn.view(-1).split(_PART) if drawn.device.type == "cpu" else [drawn]
-    for part in parts:
-        uniform = torch.rand(part.shape, dtype=torch.float64, device=device, generator=generator)
-        uniform -= 0.5
-        signed = uniform.to(dtype, copy=True)
-        tail = part.copy_(uniform.abs_().mul_(-2).add_(1))  # P(|X| > |x|)
-        tail.clamp_min_(2.0**-54).log_().copysign_(signed)  # the size is that of the log
+    flat = drawn.view(-1)
+    size = _PART if flat.device.type == "cpu" else max(1, flat.numel())
+    uniform = torch.empty(min(size, flat.numel()), dtype=torch.float64, device=device)
+    signed = torch.empty_like(uniform, dtype=dtype)
+    for part in flat.split(size):
+        number = part.numel()
+        noise, sign = uniform[:number].uniform_(generator=generator), signed[:number]
+        noise -= 0.5
+        sign.copy_(noise)
+        tail = part.copy_(noise.abs_().mul_(-2).add_(1))  # P(|X| > |x|)
+        tail.clamp_min_(2.0**-54).log_().copysign_(sign)  # the size is that of the log
     return drawn
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-_View = TypeVar("_View")
+_Made = TypeVar("_Made")
 
 
 class Buffers:
@@ -35,7 +35,7 @@ class Buffers:
         self._device = device
         self._memory: dict[str, Tensor] = {}  # bytes
         self._given: dict[tuple, Tensor] = {}
-        self._views: dict[Hashable, tuple[Any, Tensor]] = {}
+        self._made: dict[Hashable, tuple[Any, object]] = {}
 
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Give a contiguous tensor of any content.
@@ -56,12 +56,16 @@ class Buffers:
         if name not in self._memory or len(self._memory[name]) < size:
             # what there was is freed before there is a larger one
             self._given = {key: given for key, given in self._given.items() if key[0] != name}
-            self._views.clear()
+            self._made.clear()
             self._memory.pop(name, None)
             self._memory[name] = torch.empty(size, dtype=torch.uint8, device=self._device)
         return self._memory[name][:size].view(dtype).view(*shape)
 
-    def view(self, make: Callable[..., _View], tensor: Tensor, *args: Hashable) -> _View:
+    def forget(self) -> None:
+        """Let go what was made of others' tensors, which may be gone, and keep the memory."""
+        self._made.clear()
+
+    def view(self, make: Callable[..., _Made], tensor: Tensor, *args: Hashable) -> _Made:
         """Give `make(tensor, *args)`, made once for the same tensor and arguments.
 
         Args:
@@ -70,7 +74,20 @@ class Buffers:
             args: what `make` takes beside it.
         """
         key = (make, id(tensor), *args)
-        if key not in self._views:
+        if key not in self._made:
             # an object that is held shares its number with no other
-            self._views[key] = (make(tensor, *args), tensor)
-        return self._views[key][0]
+            self._made[key] = (make(tensor, *args), tensor)
+        return self._made[key][0]
+
+    def prepared(self, make: Callable[..., _Made], *parts: object) -> _Made:
+        """Give `make(self, *parts)`, made once for the same objects.
+
+        Args:
+            make: what takes all memory and views that some operations on the parts need. It must
+                not keep this object.
+            parts: tensors that many steps use, and what else `make` takes.
+        """
+        key = (make, *map(id, parts))
+        if key not in self._made:
+            self._made[key] = (make(self, *parts), parts)
+        return self._made[key][0]

@@ -4,12 +4,12 @@
 __all__ = ["LARGEST_FACTOR", "HadamardProjections", "kronecker_factors", "sylvester"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from solo_plugins.losses.buffers import Buffers
+from solo_plugins.losses.hadamard_pieces import Blocks, Cut, Form, Part
 from solo_plugins.losses.projections import Piece
 
 # The largest Kronecker factor is 2**4: a factor of n costs 2n operations an element, and more and
@@ -75,10 +75,10 @@ class HadamardProjections:
     1 / D: its length is exactly 1, for every D. If D is a power of two, the directions of a block
     are orthogonal, since the rows of H are.
 
-    H is the Kronecker product of Hadamard matrices of 16 rows at most. Projecting applies the signs
-    and then each factor as a small matrix product; neither H nor a (K, D) matrix is made. The cost
-    of a sample and block is 2 P times the sum of the factors, 24 for P = 512, in place of the 2 P D
-    operations of a dense product. H is symmetric: the adjoint is the factors, then the signs.
+    H is the Kronecker product of Hadamard matrices of 16 rows at most. Projecting applies each as a
+    small matrix product, one of them with the signs in it; neither H nor a (K, D) matrix is made.
+    The cost of a sample and block is 2 P times the sum of the factors, 24 for P = 512, in place of
+    the 2 P D operations of a dense product. The adjoint is the same products in another order.
 
     With `mix` every eight outputs, in the order of their places, are first multiplied by signs and
     by the orthogonal matrix of H's kind of 8 rows, once for all blocks; what is left of D stays.
@@ -109,76 +109,76 @@ class HadamardProjections:
         matrix: Tensor | None = None,
     ) -> None:
         self.num, self.dim, self.size = num, len(places), signs.size(1)
-        self._signs = signs.unsqueeze(2)  # (blocks, P, 1)
-        self._scale = self.dim**-0.5
-        self._mix = mix
-        self._mix_signs: dict[torch.dtype, Tensor] = {}
         # Sylvester's smaller matrices are the corners of the larger ones.
         if matrix is None:
             matrix = sylvester(LARGEST_FACTOR, device=signs.device)
-        self._matrix = matrix
-        self._factors = [matrix[:factor, :factor] for factor in kronecker_factors(self.size)]
-        if mix is not None and self.dim == self.size:
-            self._order, self._rank = _inverse(places), places
-        elif mix is not None:
-            self._order = places.argsort()
-            self._rank, places = _inverse(self._order), places[self._order]
+        factors = [matrix[:factor, :factor] for factor in kronecker_factors(self.size)]
+        # The signs of outputs are those of the last factor's columns: (blocks, P / n, n, n).
+        self._signed = factors[-1] * signs.unflatten(1, (-1, 1, len(factors[-1])))
+        self._signs, self._factors = signs.unsqueeze(2), factors
+        # What pieces of one kind share.
+        self._forms: dict[int, Form] = {}
+        self._cuts: dict[range, Cut] = {}
+        self._scale = self.dim**-0.5
+        self._mix, self._group = mix, matrix[:_GROUP, :_GROUP]
+        self._mixes: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
+        if mix is not None:
+            if self.dim == self.size:
+                self._order, self._rank = _inverse(places), places
+            else:
+                self._order = places.argsort()
+                self._rank, places = _inverse(self._order), places[self._order]
         self._places = places
 
-    def enter(self, samples: Tensor) -> Tensor:
-        """Put the outputs of samples (V, N, D) at their places in (V, P, N), zeros elsewhere.
+    def enter(self, samples: Tensor, buffers: Buffers) -> Tensor:
+        """Put the outputs of samples (N, D) at their places in (P, N), zeros elsewhere.
 
         They are divided by the square root of D, so that what is left of directions is 1 and -1.
         """
-        columns = samples.mT
+        shape = (self.dim, len(samples))
+        columns = buffers.take("left", shape, samples.dtype).copy_(samples.t())
         if self._mix is None:
-            columns = columns * self._scale
+            columns *= self._scale
         else:
-            columns = columns.index_select(1, self._order)
-            columns = self._mix_groups(columns.mul_(self._signs_of_mix(columns.dtype)))
+            out = buffers.take("right", shape, samples.dtype)
+            columns = self._mixed(torch.index_select(columns, 0, self._order, out=out))
             if self.dim == self.size:  # in the order of their places already
                 return columns
-        shape = (len(columns), self.size, columns.size(2))
-        return columns.new_zeros(shape).index_copy_(1, self._places, columns)
+        return columns.new_zeros(self.size, len(samples)).index_copy_(0, self._places, columns)
 
-    def leave(self, columns: Tensor) -> Tensor:
-        """Take the outputs (V, N, D) from their places in (V, P, N), which may be changed."""
+    def leave(self, columns: Tensor, buffers: Buffers) -> Tensor:
+        """Take the outputs (N, D) from their places in (P, N)."""
+        shape = (self.dim, columns.size(1))
         if self._mix is None or self.dim < self.size:
-            columns = columns.index_select(1, self._places)
+            out = buffers.take("left", shape, columns.dtype)
+            columns = torch.index_select(columns, 0, self._places, out=out)
         if self._mix is None:
-            return columns.mul_(self._scale).mT
-        signs = self._signs_of_mix(columns.dtype)
-        return self._mix_groups(columns).mul_(signs).index_select(1, self._rank).mT
+            return columns.mul_(self._scale).t()
+        out = buffers.take("right", shape, columns.dtype)
+        return torch.index_select(self._mixed(columns, back=True), 0, self._rank, out=out).t()
 
-    def _signs_of_mix(self, dtype: torch.dtype) -> Tensor:
-        """Give (D, 1): the signs, over the root of D, and over that of 8 where eight are mixed."""
-        if dtype not in self._mix_signs:
+    def _mixed(self, columns: Tensor, *, back: bool = False) -> Tensor:
+        """Multiply every eight of the rows (D, N) by their matrix, or by its transpose."""
+        groups, signs = self._mix_in(columns.dtype)
+        mixed = len(groups) * _GROUP
+        rows = columns[:mixed].unflatten(0, (len(groups), _GROUP))
+        result = torch.bmm(groups.mT if back else groups, rows).flatten(0, 1)
+        return result if mixed == len(columns) else torch.cat([result, columns[mixed:] * signs])
+
+    def _mix_in(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Give what multiplies every eight outputs, (D / 8, 8, 8), and the rest of D, (rest, 1)."""
+        if dtype not in self._mixes:
             assert self._mix is not None
-            signs = self._mix.to(dtype).unsqueeze(1) * self._scale
-            signs[: self._mixed] *= _GROUP**-0.5
-            self._mix_signs[dtype] = signs
-        return self._mix_signs[dtype]
-
-    @property
-    def _mixed(self) -> int:
-        """How many outputs are mixed: what is left of D is not."""
-        return self.dim - self.dim % _GROUP
-
-    def _mix_groups(self, columns: Tensor) -> Tensor:
-        """Multiply every eight of the rows (V, D, N) by Sylvester's symmetric matrix, in place.
-
-        One view at a time, which takes less memory.
-        """
-        matrix = self._matrix[:_GROUP, :_GROUP].to(columns.dtype)
-        for view in columns:
-            groups = view[: self._mixed].unflatten(0, (self._mixed // _GROUP, _GROUP))
-            groups.copy_(torch.matmul(matrix, groups))
-        return columns
+            mixed = self.dim - self.dim % _GROUP
+            signs = self._mix.to(dtype) * self._scale
+            groups = signs[:mixed].view(-1, 1, _GROUP) * (self._group.to(dtype) * _GROUP**-0.5)
+            self._mixes[dtype] = groups, signs[mixed:].unsqueeze(1)
+        return self._mixes[dtype]
 
     def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
         """Cut into pieces of as many whole blocks as half of `chunk_size` holds, one at least.
 
-        Half, since the signed samples and each factor's product are buffers too. A block of more
+        Half, since each factor's product is a buffer too. A block of more
         rows than `chunk_size` is cut, into whole multiples of the rows that one row of the first
         factor makes.
         """
@@ -192,17 +192,32 @@ class HadamardProjections:
             block, first = divmod(start, self.size)
             whole = 0 if first else min(blocks, (rows.stop - start) // self.size)
             next_part = (first // part + 1) * part
-            last = self.size if whole else min(self.size, next_part, rows.stop - block * self.size)
-            signs = self._signs[block : block + max(1, whole)]
-            pieces.append(_Blocks(signs, self._factors, range(first, last)))
+            last = min(self.size, next_part, rows.stop - block * self.size)
+            pieces.append(
+                self._whole(block, whole) if whole else self._part(block, range(first, last))
+            )
             start = block * self.size + (whole * self.size or last)
         return pieces
 
+    def _whole(self, block: int, number: int) -> Piece:
+        """Make a piece of whole blocks."""
+        if number not in self._forms:
+            shape = (self._signed.size(1), number * self._signed.size(2), self._signed.size(3))
+            self._forms[number] = Form(self._factors[:-1], shape)
+        signed = self._signed[block : block + number].transpose(0, 1).flatten(1, 2)
+        return Blocks(signed, signed.mT, self._forms[number])
+
+    def _part(self, block: int, rows: range) -> Piece:
+        """Make a piece of some rows of a block."""
+        if rows not in self._cuts:
+            self._cuts[rows] = Cut(self._factors, self.size, rows)
+        return Part(self._signs[block], self._cuts[rows])
+
     def dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """Give the directions as unit rows (K, D), by projecting the unit vectors."""
-        identity = torch.eye(self.dim, dtype=dtype, device=self._signs.device).unsqueeze(0)
-        columns = self.enter(identity)[0]
-        buffers = Buffers(columns.device)
+        identity = torch.eye(self.dim, dtype=dtype, device=self._places.device)
+        buffers = Buffers(self._places.device)
+        columns = self.enter(identity, buffers)
         pieces = self.pieces(range(self.num), 1)
         rows = [piece.project(columns, 0, buffers, "outputs").clone() for piece in pieces]
         return torch.cat(rows)
@@ -210,97 +225,3 @@ class HadamardProjections:
 
 def _inverse(order: Tensor) -> Tensor:
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-
-
-@dataclass(frozen=True)
-class _Blocks:
-    """Some rows of a block, or all rows of B blocks."""
-
-    signs: Tensor  # (B, P, 1)
-    factors: Sequence[Tensor]
-    rows: range
-
-    def project(self, columns: Tensor, view: int, buffers: Buffers, name: str) -> Tensor:
-        low, high, unit = self._groups()
-        dtype, num_blocks = columns.dtype, self.signs.size(0)
-        signed = buffers.take("left", (num_blocks, *columns.shape), dtype)
-        data = torch.mul(columns, _as(dtype, self.signs), out=signed)
-        factors = [self._rows_of_first(low, high), *self.factors[1:]]
-        data = _multiply(factors, data, num_blocks, buffers, ["right", "left"], name)
-        data = buffers.view(Tensor.view, data, -1, columns.size(1))
-        first, stop = self.rows.start - low * unit, self._stop() - low * unit
-        return data if (first, stop) == (0, data.size(0)) else data[first:stop]
-
-    def back(self, rows: Tensor, into: Tensor, view: int, buffers: Buffers) -> None:
-        low, high, unit = self._groups()
-        rest, num_blocks = self.factors[1:], self.signs.size(0)
-        above, below = self.rows.start - low * unit, num_blocks * high * unit - self._stop()
-        if above or below:
-            rows = torch.nn.functional.pad(rows, (0, 0, above, below))
-        names = ["left", "right"]
-        data = _multiply(rest, rows, num_blocks * (high - low), buffers, names)
-        names = names[len(rest) % 2 :] + names[: len(rest) % 2]
-        first = buffers.view(Tensor.t, self._rows_of_first(low, high))
-        data = _multiply([first], data, num_blocks, buffers, names)
-        data = buffers.view(Tensor.view, data, num_blocks, *into.shape)
-        signs = _as(into.dtype, self.signs)
-        if num_blocks == 1:
-            buffers.view(torch.unsqueeze, into, 0).addcmul_(data, signs)
-        else:
-            into += data.mul_(signs).sum(dim=0)
-
-    def _rows_of_first(self, low: int, high: int) -> Tensor:
-        first = self.factors[0]
-        return first if high - low == first.size(0) else first[low:high]
-
-    def _groups(self) -> tuple[int, int, int]:
-        """The first factor's rows that `rows` need, from and to, and the rows that each makes."""
-        unit = self.signs.size(1) // self.factors[0].size(0)
-        return self.rows.start // unit, -(-self.rows.stop // unit), unit
-
-    def _stop(self) -> int:
-        """The end of the last block's rows, counted from the start of the first block."""
-        return (self.signs.size(0) - 1) * self.signs.size(1) + self.rows.stop
-
-
-def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
-    """Convert if there is something to convert: asking torch takes ten times as long."""
-    return tensor if tensor.dtype == dtype else tensor.to(dtype)
-
-
-def _expanded(matrix: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
-    return _as(dtype, matrix).expand(groups, *matrix.shape)
-
-
-def _multiply(
-    factors: Sequence[Tensor],
-    data: Tensor,
-    groups: int,
-    buffers: Buffers,
-    names: Sequence[str],
-    last: str | None = None,
-) -> Tensor:
-    """Multiply by factors (m, n), each along an axis of its own.
-
-    Args:
-        factors: matrices, for the axes from the outer to the inner one.
-        data: elements in the order (groups, axis of each factor, the rest).
-        groups: the number of groups.
-        buffers: memory for the products.
-        names: the buffers of products in turn; `data` is not in the first one.
-        last: the buffer of the last product, if it is to be another one.
-
-    Returns:
-        The product, of the shape that the last multiplication gave it.
-    """
-    dtype, numel = data.dtype, data.numel()
-    for place, factor in enumerate(factors):
-        num_rows, num_columns = factor.shape
-        inner = numel // (groups * num_columns)
-        name = last if last and place == len(factors) - 1 else names[place % 2]
-        out = buffers.take(name, (groups, num_rows, inner), dtype)
-        matrix = buffers.view(_expanded, factor, groups, dtype)
-        groups_of_data = buffers.view(Tensor.view, data, groups, num_columns, inner)
-        data = torch.bmm(matrix, groups_of_data, out=out)
-        groups, numel = groups * num_rows, groups * num_rows * inner
-    return data

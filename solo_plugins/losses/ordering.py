@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Sorting rows, and matching each value to the value of the same rank in a sorted row."""
 
-__all__ = ["match_by_rank", "order_of", "sort_in_place"]
+__all__ = ["match_by_rank", "sort_in_place"]
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,36 +58,12 @@ def match_by_rank(rows: Tensor, sorted_rows: Tensor, buffers: Buffers | None = N
         tensor([[3., 1., 2.]])
     """
     buffers = buffers or Buffers(rows.device)
-    keys = _narrow_keys(rows, buffers)
-    if keys is None:
-        order = _other_order(rows)
-        return buffers.take("right", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
-    # An order takes 64 bits a value: half of it at a time. What is matched overwrites its key.
-    matched = buffers.take("right", rows.shape, rows.dtype)
-    parts = (buffers.view(torch.chunk, tensor, 2) for tensor in (keys, matched, sorted_rows))
-    for part_keys, part_matched, part_sorted in zip(*parts, strict=True):
-        order = buffers.take("left", part_keys.shape, torch.int64).copy_(part_keys)
-        part_matched.scatter_(1, order, part_sorted)
-    return matched
-
-
-def order_of(rows: Tensor, buffers: Buffers | None = None) -> Tensor:
-    """Compute the order that sorts each row.
-
-    Args:
-        rows: (R, N), float32 or float64.
-        buffers: memory to use; "left" and "right" are changed.
-
-    Returns:
-        Columns (R, N), int64, maybe in the buffer "left". In float32 on a CPU with up to 1024
-        columns, values of all rows that differ by less than one part in 2**21 of the largest
-        magnitude (2**23 for 256 columns) may be taken for equal.
-    """
-    buffers = buffers or Buffers(rows.device)
-    keys = _narrow_keys(rows, buffers)
-    if keys is None:
-        return _other_order(rows)
-    return buffers.take("left", rows.shape, torch.int64).copy_(keys)
+    if _fits_narrow(rows):
+        narrow = buffers.prepared(_Narrow, rows, sorted_rows)
+        if narrow.order():
+            return narrow.match()
+    order = _other_order(rows)
+    return buffers.take("right", rows.shape, rows.dtype).scatter_(1, order, sorted_rows)
 
 
 def _other_order(rows: Tensor) -> Tensor:
@@ -98,29 +76,54 @@ def _other_order(rows: Tensor) -> Tensor:
     return _wide_order(rows)
 
 
-def _narrow_keys(rows: Tensor, buffers: Buffers) -> Tensor | None:
-    """Order float32 rows on a CPU, if their values are of sizes that suit 32 bits.
+def _fits_narrow(rows: Tensor) -> bool:
+    return (
+        rows.device.type == "cpu"
+        and rows.dtype == torch.float32
+        and rows.size(-1) <= 2**_NARROW_BITS
+    )
 
-    Returns:
-        Columns (R, N), int32, in the buffer "right".
-    """
-    if rows.device.type != "cpu" or rows.dtype != torch.float32:
-        return None
-    num_columns = rows.size(-1)
-    bits = (num_columns - 1).bit_length()
-    # torch takes twice as long for three numbers of it
-    values = buffers.view(Tensor.numpy, rows).ravel()
-    magnitude = max(-float(values.min()), float(values.max()))
-    if bits > _NARROW_BITS or not _is_narrow(values, magnitude):
-        return None
-    scale = 2.0 ** (31 - bits) * (1 - 2.0**-20) / magnitude
-    scaled = torch.mul(rows, scale, out=buffers.take("right", rows.shape, rows.dtype))
-    keys = buffers.take("right", rows.shape, torch.int32).copy_(scaled)  # each in its own place
-    # the value times 2**bits, plus the column
-    torch.add(buffers.view(_numbers, rows), keys, alpha=2**bits, out=keys)
-    buffers.view(Tensor.numpy, keys).sort(axis=-1)
-    keys &= 2**bits - 1
-    return keys
+
+class _Narrow:
+    """Matching of float32 rows on a CPU by keys of 32 bits, and the memory for it."""
+
+    def __init__(self, buffers: Buffers, rows: Tensor, sorted_rows: Tensor) -> None:
+        self._bits = (rows.size(-1) - 1).bit_length()
+        # numpy takes half as long as torch where it can
+        self._array = rows.numpy()
+        self._values = self._array.ravel()
+        self._matched = buffers.take("right", rows.shape, rows.dtype)
+        self._keys = buffers.take("right", rows.shape, torch.int32)
+        self._key_array = self._keys.numpy()
+        self._columns = torch.arange(rows.size(-1), dtype=torch.int32)
+        # An order takes 64 bits a value: half of it at a time. What is matched overwrites its key.
+        parts = (tensor.chunk(2) for tensor in (self._keys, self._matched, sorted_rows))
+        self._parts = [
+            (buffers.take("left", keys.shape, torch.int64), keys, matched, part_sorted)
+            for keys, matched, part_sorted in zip(*parts, strict=True)
+        ]
+
+    def order(self) -> bool:
+        """Order the rows if their values are of sizes that suit 32 bits, and tell whether."""
+        values = self._values
+        magnitude = max(-float(values.min()), float(values.max()))
+        if not _is_narrow(values, magnitude):
+            return False
+        scale = 2.0 ** (31 - self._bits) * (1 - 2.0**-20) / magnitude
+        scaled: Any = np.float32(scale)
+        np.multiply(self._array, scaled, out=self._key_array, casting="unsafe")
+        # the value times 2**bits, plus the column
+        torch.add(self._columns, self._keys, alpha=2**self._bits, out=self._keys)
+        self._key_array.sort(axis=-1)
+        np.bitwise_and(self._key_array, np.int32(2**self._bits - 1), out=self._key_array)
+        return True
+
+    def match(self) -> Tensor:
+        """Give each place the value of its rank, once the rows are ordered."""
+        for order, keys, matched, sorted_rows in self._parts:
+            order.copy_(keys)
+            matched.scatter_(1, order, sorted_rows)
+        return self._matched
 
 
 def _is_narrow(values: np.ndarray, magnitude: float) -> bool:
@@ -138,7 +141,3 @@ def _wide_order(rows: Tensor) -> Tensor:
     packed.numpy().sort(axis=-1)
     bits &= 2**_WIDE_BITS - 1
     return bits
-
-
-def _numbers(rows: Tensor) -> Tensor:
-    return torch.arange(rows.size(-1), dtype=torch.int32)

@@ -51,13 +51,16 @@ class Projections(Protocol):
     def num_views(self) -> int:
         """How many views have directions of their own; 1 if all share them."""
 
-    def enter(self, samples: Tensor) -> Tensor:
-        """Bring samples (V, N, D) into the form (V, C, N) that pieces take."""
+    def enter(self, samples: Tensor, buffers: Buffers) -> Tensor:
+        """Bring samples (N, D) into the form (C, N) that pieces take.
 
-    def leave(self, columns: Tensor) -> Tensor:
-        """Bring a gradient (V, C, N) back into the form (V, N, D); the adjoint of `enter`.
+        The buffers "left" and "right" are changed.
+        """
 
-        `columns` may be changed.
+    def leave(self, columns: Tensor, buffers: Buffers) -> Tensor:
+        """Bring a gradient (C, N) back into the form (N, D); the adjoint of `enter`.
+
+        The buffers "left" and "right" are changed, and the result may be in one of them.
         """
 
     def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
@@ -80,9 +83,10 @@ class DenseProjections:
 
     Example:
         >>> projections = DenseProjections(torch.eye(3))
-        >>> columns = projections.enter(torch.arange(6.0).view(1, 2, 3))
+        >>> buffers = Buffers(torch.device("cpu"))
+        >>> columns = projections.enter(torch.arange(6.0).view(2, 3), buffers)
         >>> (piece,) = projections.pieces(range(1, 3), 2)
-        >>> piece.project(columns[0], 0, Buffers(columns.device), "outputs")
+        >>> piece.project(columns, 0, buffers, "outputs")
         tensor([[1., 4.],
                 [2., 5.]])
     """
@@ -106,13 +110,13 @@ class DenseProjections:
         """V, or 1 if all views share the directions."""
         return self._directions.size(0)
 
-    def enter(self, samples: Tensor) -> Tensor:
+    def enter(self, samples: Tensor, buffers: Buffers) -> Tensor:
         """Transpose, without a copy."""
-        return samples.mT
+        return samples.t()
 
-    def leave(self, columns: Tensor) -> Tensor:
+    def leave(self, columns: Tensor, buffers: Buffers) -> Tensor:
         """Transpose, without a copy."""
-        return columns.mT
+        return columns.t()
 
     def pieces(self, rows: range, chunk_size: int) -> Sequence[Piece]:
         """Cut into pieces of `chunk_size` directions; the last may have fewer."""

@@ -137,6 +137,7 @@ class RDMReg(nn.Module):
         return distance_to(
             draw,
             views,
+            shares_target=self.share_target,
             chunk_size=self.chunk_size,
             generator=generator,
             recorder=recorder,
@@ -164,17 +165,19 @@ class RDMReg(nn.Module):
         views: Sequence[Tensor],
         projections: Tensor | Projections | None,
         generator: torch.Generator | None,
-    ) -> tuple[Tensor | Projections, Callable[[], Tensor]]:
+    ) -> tuple[Tensor | Projections, Callable[[range], Tensor]]:
         if projections is None:
             projections = self.directions(views, generator=generator)
         return projections, partial(self._draw_target, views, generator)
 
-    def _draw_target(self, views: Sequence[Tensor], generator: torch.Generator | None) -> Tensor:
-        """Draw a sample (N, D) for each view or for all, N of all processes."""
+    def _draw_target(
+        self, views: Sequence[Tensor], generator: torch.Generator | None, some: range
+    ) -> Tensor:
+        """Draw a sample (N, D) for each of some views or for all, N of all processes."""
         (num_samples, dim), device = views[0].shape, views[0].device
         # In the layout that projecting takes, samples last, of all views side by side; all entries
         # have one law.
-        num_views = 1 if self.share_target else len(views)
+        num_views = 1 if self.share_target else len(some)
         num_samples *= distributed.world_size()
         shape = (dim, num_views * num_samples)
         drawn = self.target.sample(shape, generator=generator, device=device)

@@ -19,7 +19,7 @@ from solo_plugins import distributed
 from solo_plugins.inputs import check_real
 from solo_plugins.losses.projections import Projections, as_projections
 from solo_plugins.losses.recorded import Recorder
-from solo_plugins.losses.sorted_difference import sorted_difference
+from solo_plugins.losses.sorted_difference import Target, sorted_difference
 
 # Elements of a buffer of projections x batch. Each operation on one is a barrier for the threads of
 # torch, so more is faster; 2**18 keeps benchmarks/rdmreg.py below a quarter of the plain formula's
@@ -81,13 +81,20 @@ def sliced_wasserstein(
     _check_num_samples(views)
     _check_target(views, target)
     target = target if target.ndim == 3 else target.unsqueeze(0)
-    return distance_to(lambda _: (projections, target.detach), views, chunk_size=chunk_size)
+    shared, target = len(target) == 1, target.detach()
+    return distance_to(
+        lambda _: (projections, lambda some: target if shared else target[some.start : some.stop]),
+        views,
+        shares_target=shared,
+        chunk_size=chunk_size,
+    )
 
 
 def distance_to(
-    draw: Callable[[torch.Generator | None], tuple[Tensor | Projections, Callable[[], Tensor]]],
+    draw: Callable[[torch.Generator | None], tuple[Tensor | Projections, Target]],
     views: Sequence[Tensor],
     *,
+    shares_target: bool,
     chunk_size: int | None = None,
     generator: torch.Generator | None = None,
     recorder: Recorder | None = None,
@@ -96,10 +103,11 @@ def distance_to(
     """Compute :func:`sliced_wasserstein` to samples that are drawn when they are needed.
 
     Args:
-        draw: gives K projections, and a function that gives samples (V or 1, N, D), of all
-            processes. Nobody else holds those, so that their memory is free again as soon as they
-            are in the form that is projected.
+        draw: gives K projections, and a function that gives samples of all processes for a range
+            of views, (some, N, D), or (1, N, D) for all. Nobody else holds those, so that their
+            memory is free again as soon as they are in the form that is projected.
         views: outputs (N, D) of each view.
+        shares_target: whether all views have the same samples.
         chunk_size: as for :func:`sliced_wasserstein`.
         generator: where draws come from; what `draw` is called with.
         recorder: what records the operations of a GPU; nothing does by default.
@@ -114,11 +122,19 @@ def distance_to(
         num_samples = len(views[0]) * distributed.world_size()
         chunk_size = default_chunk_size(num_samples, views[0].device)
 
-    def checked(generator: torch.Generator | None) -> tuple[Projections, Callable[[], Tensor]]:
+    def checked(generator: torch.Generator | None) -> tuple[Projections, Target]:
         projections, target = draw(generator)
         return _checked_projections(views, projections), target
 
-    return sorted_difference(views, checked, chunk_size, generator, recorder, key)
+    return sorted_difference(
+        views,
+        checked,
+        chunk_size,
+        shares_target=shares_target,
+        generator=generator,
+        recorder=recorder,
+        key=key,
+    )
 
 
 def default_chunk_size(num_samples: int, device: torch.device) -> int:

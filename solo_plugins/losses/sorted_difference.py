@@ -3,11 +3,13 @@
 
 __all__ = ["joins_views", "sorted_difference"]
 
-from collections.abc import Callable, Hashable, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -19,15 +21,20 @@ from solo_plugins.losses.projections import Piece, Projections
 from solo_plugins.losses.recorded import Recorder
 from solo_plugins.losses.workers import divided_threads, in_parallel, number_of_jobs, share_of
 
-# Projections, the same on all processes, and a function that gives samples (V or 1, N, D) of all
-# processes for the views or for all.
-_Draw: TypeAlias = Callable[[torch.Generator | None], tuple[Projections, Callable[[], Tensor]]]
+# Samples of all processes for some of the views, (some, N, D), or (1, N, D) for all.
+Target: TypeAlias = Callable[[range], Tensor]
+# Gives projections, the same on all processes, and target samples.
+_Draw: TypeAlias = Callable[[torch.Generator | None], tuple[Projections, Target]]
+# A share of the work: the numbers of views, their sum, and half the gradient of each or of all.
+_Share: TypeAlias = tuple[range, float | Tensor, list[Tensor]]
 
 
 def sorted_difference(
     views: Sequence[Tensor],
     draw: _Draw,
     chunk_size: int,
+    *,
+    shares_target: bool,
     generator: torch.Generator | None = None,
     recorder: Recorder | None = None,
     key: Hashable = None,
@@ -38,6 +45,7 @@ def sorted_difference(
         views: outputs (N, D) of this process for each of V views.
         draw: gives projections and target samples.
         chunk_size: projections at a time.
+        shares_target: whether all views have the same target samples.
         generator: where draws come from, for `draw`.
         recorder: what records the operations of a GPU; nothing does by default.
         key: what the operations depend on beside the shape of `views`, for `recorder`.
@@ -45,7 +53,7 @@ def sorted_difference(
     Returns:
         The mean over V, K and N, a scalar, the same on all processes.
     """
-    work = _Work(draw, chunk_size, len(views), generator, recorder, key)
+    work = _Work(draw, chunk_size, len(views), shares_target, generator, recorder, key)
     return _SortedDifference.apply(work, *views)
 
 
@@ -56,6 +64,7 @@ class _Work:
     draw: _Draw
     chunk_size: int
     num_views: int
+    shares_target: bool
     generator: torch.Generator | None
     recorder: Recorder | None
     key: Hashable
@@ -87,29 +96,31 @@ class _Work:
         *,
         with_gradient: bool,
     ) -> list[Tensor]:
-        device, num_views, chunk_size = samples[0][0].device, self.num_views, self.chunk_size
-        num_samples = len(samples[0][0])
+        device, num_samples = samples[0][0].device, len(samples[0][0])
         projections, target = self.draw(generator)
         own = share_of(range(projections.num), distributed.rank(), distributed.world_size())
-        jobs = number_of_jobs(len(own) * num_views * num_samples, device)
+        jobs = number_of_jobs(len(own) * self.num_views * num_samples, device)
         with divided_threads(jobs), torch.autocast(device.type, enabled=False):
-            joined = joins_views(device) and projections.num_views == 1
-            dtypes = (view.dtype for view in samples[0])
-            dtype = reduce(torch.promote_types, dtypes, torch.float32)
-            # What is drawn takes most memory while it is drawn: nothing else is there yet.
-            y = _entered(target(), projections, dtype, joined)
-            z = _entered(samples.pop(), projections, dtype, joined)
-            if joined:  # buffers hold all views
-                chunk_size = max(1, chunk_size // num_views)
-            walk = _Walk(z, y, projections, num_samples, chunk_size, with_gradient)
-            value, gradients = walk.over(own, jobs)
-            del z, y, walk
+            walk = _Walk(
+                samples.pop(),
+                target,
+                projections,
+                shares_target=self.shares_target,
+                num_views=self.num_views,
+                chunk_size=self.chunk_size,
+                with_gradient=with_gradient,
+            )
+            memory = [Buffers(device) for _ in range(jobs)]
+            value, gradients = walk.over(own, memory)
             # The processes' numbers of projections differ by one at most: weigh each by its own.
-            count = projections.num * num_views * num_samples
+            count = projections.num * self.num_views * num_samples
             value /= count
             left = []
             while gradients:  # one at a time, which takes less memory
-                left.append(projections.leave(gradients.pop(0).mul_(2 / count).unsqueeze(0))[0])
+                gradient = gradients.pop(0).mul_(2 / count)
+                gradient = projections.leave(gradient, memory[0])
+                # What comes next in the program is many times slower with what is transposed.
+                left.append(gradient.clone(memory_format=torch.contiguous_format))
         return [value, *left]
 
 
@@ -185,95 +196,109 @@ def _of_all_processes(views: Sequence[Tensor], joined: bool) -> Sequence[Tensor]
     return distributed.gather(torch.stack(list(views)))
 
 
-def _entered(
-    samples: Sequence[Tensor] | Tensor, projections: Projections, dtype: torch.dtype, joined: bool
-) -> list[Tensor]:
-    """Bring samples (N, D) of views into the form (C, N) that is projected, maybe all as one."""
-    if joined and isinstance(samples, Tensor):
-        samples = samples.reshape(1, -1, samples.size(2))
-    return [projections.enter(view.to(dtype).unsqueeze(0))[0] for view in samples]
-
-
 class _Walk:
     """Sums of squared sorted differences, and half their gradient, over views and directions.
 
     Args:
-        z: outputs (C, N) of each view, as the projections take them, or of all as one (C, V N).
-        y: target samples of each view, or for all, likewise.
+        samples: outputs (N, D) of all processes for each view.
+        target: gives target samples.
         projections: the directions.
-        num_samples: N.
+        shares_target: whether all views have the same target samples.
+        num_views: V.
         chunk_size: projections at a time, of all threads together.
         with_gradient: whether the gradient is computed.
+
     """
 
     def __init__(
         self,
-        z: Sequence[Tensor],
-        y: Sequence[Tensor],
+        samples: Sequence[Tensor] | Tensor,
+        target: Target,
         projections: Projections,
-        num_samples: int,
+        *,
+        shares_target: bool,
+        num_views: int,
         chunk_size: int,
         with_gradient: bool,
     ) -> None:
-        self.z, self.y, self.projections, self.num_samples = z, y, projections, num_samples
-        self.chunk_size, self.with_gradient = chunk_size, with_gradient
-        self.shared = len(y) == 1 and projections.num_views == 1
+        self.samples, self.target, self.projections = samples, target, projections
+        self.shares_target, self.with_gradient = shares_target, with_gradient
+        self.num_samples, self.device = len(samples[0]), samples[0].device
+        self.dtype = reduce(torch.promote_types, (view.dtype for view in samples), torch.float32)
+        views, same_directions = range(num_views), projections.num_views == 1
+        self.joined = joins_views(self.device) and same_directions
+        self.chunk_size = max(1, chunk_size // num_views) if self.joined else chunk_size
+        # Views that are compared with what the target becomes once for each piece.
+        together = self.joined or (shares_target and same_directions)
+        self.groups = [views] if together else [range(view, view + 1) for view in views]
+        self._shared_target: Tensor | None = None
 
-    def over(self, rows: range, jobs: int) -> tuple[Tensor, list[Tensor]]:
+    def over(self, rows: range, memory: Sequence[Buffers]) -> tuple[Tensor, list[Tensor]]:
         """Sum over some directions, shared out to the threads of a CPU.
 
         Args:
             rows: their numbers.
-            jobs: how many shares to make of them.
+            memory: the buffers of each thread.
 
         Returns:
-            The sum, a scalar, and half its gradient, as `z`; nothing if there is to be none.
+            The sum, a scalar, and half its gradient (C, N) for each view, or as one (C, V N);
+            nothing if there is to be none.
         """
-        num_views = len(self.z)
-        chunk_size = max(1, self.chunk_size // jobs)
-        # A job of few views needs memory for the gradient of these alone.
-        groups = num_views if jobs % num_views == 0 and not self.shared else 1
-        gradients = [torch.zeros_like(view) for view in self.z] if self.with_gradient else []
-        work = [
-            (share_of(range(num_views), group, groups), share_of(rows, job, jobs // groups), job)
-            for group in range(groups)
-            for job in range(jobs // groups)
-        ]
-        sums = in_parallel(
-            [
-                partial(
-                    self._sum, self.projections.pieces(share, chunk_size), views, job, gradients
-                )
-                for views, share, job in work
-            ]
-        )
-        total = self.z[0].new_zeros(())
-        for (views, *_), (value, own_gradients) in zip(work, sums, strict=True):
+        total = torch.zeros((), dtype=self.dtype, device=self.device)
+        gradients: dict[int, Tensor] = {}
+        for views, value, parts in in_parallel(self._jobs(rows, memory), len(memory)):
             total += value
-            for view, own_gradient in zip(views, own_gradients, strict=False):
-                gradients[view] += own_gradient
-        return total, gradients
+            for view, part in zip(views, parts, strict=False):
+                gradients[view] = gradients[view].add_(part) if view in gradients else part
+        return total, [gradients[view] for view in sorted(gradients)]
+
+    def _jobs(self, rows: range, memory: Sequence[Buffers]) -> Iterator[Callable[[], _Share]]:
+        """Draw, and bring into the form that is projected, when the share is asked for."""
+        jobs, number = len(memory), 0
+        shares = jobs // math.gcd(jobs, len(self.groups))
+        chunk_size = max(1, self.chunk_size // jobs)
+        for views in self.groups:
+            # What is drawn takes most memory while it is drawn.
+            y = self._target_of(views, memory[0])
+            z = self._entered(self.samples[views.start : views.stop], memory[0])
+            for share in range(shares):
+                pieces = self.projections.pieces(share_of(rows, share, shares), chunk_size)
+                yield partial(self._sum, pieces, views, y, z, memory[number % jobs])
+                number += 1
+            del y, z
+
+    def _target_of(self, views: range, buffers: Buffers) -> Tensor:
+        if not self.shares_target:
+            return self._entered(self.target(views), buffers)[0]
+        if self._shared_target is None:
+            (self._shared_target,) = self._entered(self.target(views), buffers)
+        return self._shared_target
+
+    def _entered(self, samples: Sequence[Tensor] | Tensor, buffers: Buffers) -> list[Tensor]:
+        """Bring samples (N, D) of views into the form (C, N) that is projected, maybe as one."""
+        if self.joined and isinstance(samples, Tensor):
+            samples = samples.reshape(1, -1, samples.size(2))
+        return [self.projections.enter(view.to(self.dtype), buffers) for view in samples]
 
     def _sum(
-        self, pieces: Sequence[Piece], views: range, job: int, gradients: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Sum over views; the first job of each adds to the gradients, others give their own."""
-        value = self.z[0].new_zeros(())
-        into = gradients[views.start : views.stop]
-        if job:
-            into = [torch.zeros_like(gradient) for gradient in into]
-        buffers = Buffers(value.device)
+        self,
+        pieces: Sequence[Piece],
+        views: range,
+        y: Tensor,
+        z: Sequence[Tensor],
+        buffers: Buffers,
+    ) -> _Share:
+        value: float | Tensor = 0.0
+        gradients = [torch.zeros_like(view) for view in z] if self.with_gradient else []
+        buffers.forget()
         for piece in pieces:
-            sorted_target = None
-            for place, view in enumerate(views):
-                if sorted_target is None or not self.shared:
-                    columns = self.y[view % len(self.y)]
-                    projected = piece.project(columns, view, buffers, "target")
-                    rows = buffers.view(Tensor.view, projected, -1, self.num_samples)
-                    sorted_target = sort_in_place(rows, buffers)
-                part = into[place] if into else None
-                value += _compare(self.z[view], sorted_target, piece, view, part, buffers)
-        return value, into if job else ()
+            projected = piece.project(y, views.start, buffers, "target")
+            rows = buffers.view(Tensor.view, projected, -1, self.num_samples)
+            sorted_target = sort_in_place(rows, buffers)
+            for place, columns in enumerate(z):
+                view, part = views.start + place, gradients[place] if gradients else None
+                value += _compare(columns, sorted_target, piece, view, part, buffers)
+        return views, value, gradients
 
 
 def _compare(
@@ -283,7 +308,7 @@ def _compare(
     view: int,
     gradient: Tensor | None,
     buffers: Buffers,
-) -> Tensor:
+) -> float | Tensor:
     """Compute one term of the sum."""
     projected = piece.project(columns, view, buffers, "outputs")
     rows = buffers.view(Tensor.view, projected, -1, sorted_target.size(1))
@@ -298,6 +323,9 @@ def _compare(
     return value
 
 
-def _sum_of_squares(rows: Tensor, buffers: Buffers) -> Tensor:
+def _sum_of_squares(rows: Tensor, buffers: Buffers) -> float | Tensor:
     flat = buffers.view(torch.flatten, rows)
-    return torch.dot(flat, flat)
+    if flat.device.type != "cpu":
+        return torch.dot(flat, flat)
+    array = buffers.view(Tensor.numpy, flat)
+    return float(np.dot(array, array))

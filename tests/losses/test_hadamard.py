@@ -18,7 +18,7 @@ _COMPUTED = {
     "__iand__",
     "add",
     "add_",
-    "addcmul_",
+    "baddbmm",
     "bmm",
     "copy_",
     "dot",
@@ -45,7 +45,9 @@ def _given(num: int, dim: int, mixed: bool = False) -> tuple[HadamardProjections
     mix, order = _draw(dim, seed=2).sign(), places.argsort()
     whole = torch.eye(dim, dtype=torch.float64)
     for start in range(0, dim - 7, 8):
-        whole[start : start + 8, start : start + 8] = torch.from_numpy(hadamard(8)) / 8**0.5
+        whole[start : start + 8, start : start + 8] = (
+            torch.from_numpy(hadamard(8)).double() / 8**0.5
+        )
     rows = rows[:, order] @ whole * mix
     return HadamardProjections(num, signs.float(), places, mix.float()), rows[:, order.argsort()]
 
@@ -54,8 +56,10 @@ def _given(num: int, dim: int, mixed: bool = False) -> tuple[HadamardProjections
 @pytest.mark.parametrize("mixed", [False, True])
 def test_rows_are_scipys_matrix_with_signs_and_of_unit_length(dim: int, mixed: bool) -> None:
     projections, rows = _given(2 * dim + 3, dim, mixed)
-    torch.testing.assert_close(projections.dense(torch.float64), rows)
-    torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows), dtype=torch.float64))
+    # sums of at most 2048 float64 numbers: what is rounded to float32 anywhere would be 6e-8 apart
+    dense = projections.dense(torch.float64)
+    torch.testing.assert_close(dense, rows, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(dense.norm(dim=1), torch.ones(len(rows), dtype=torch.float64))
 
 
 @pytest.mark.parametrize("dim", DIMS)
@@ -79,9 +83,10 @@ def test_any_share_of_the_rows_is_that_share_of_the_matrix(dim: int) -> None:
     projections, rows = _given(1100, dim)
     z = _draw(1, 5, dim)
     for share in (range(3, 5), range(60, 700), range(1024, 1099), range(31, 1100)):
-        columns = projections.enter(z)
+        buffers = Buffers(z.device)
+        columns = projections.enter(z[0], buffers)
         parts = [
-            piece.project(columns[0], 0, Buffers(z.device), "outputs")
+            piece.project(columns, 0, buffers, "outputs").clone()
             for piece in projections.pieces(share, 64)
         ]
         torch.testing.assert_close(torch.cat(parts), (z[0] @ rows[share.start : share.stop].T).T)
@@ -173,5 +178,5 @@ def test_blocks_share_their_views() -> None:
         operations = [event.name for event in profile.events() if event.cpu_parent is walk]
         counts.append(Counter(operations))
     more = {name.removeprefix("aten::") for name in counts[1] - counts[0]}
-    # `slice` gives a block its signs.
-    assert more <= _COMPUTED | {"slice"}
+    # what gives a block its signs, before there are several threads
+    assert more <= _COMPUTED | {"slice", "transpose", "flatten", "mT"}

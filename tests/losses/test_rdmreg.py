@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from solo_plugins.distributions import GeneralizedGaussian, RectifiedGeneralizedGaussian
-from solo_plugins.losses import RandomDirections, RDMReg, random_directions, sliced_wasserstein
+from solo_plugins.losses import (
+    DIRECTIONS,
+    RandomDirections,
+    RDMReg,
+    random_directions,
+    sliced_wasserstein,
+)
 from solo_plugins.losses.projections import DenseProjections, Piece
 
 # of both signs, on purpose
@@ -46,6 +52,31 @@ def test_module_draws_a_target_for_each_view_or_for_all(share_target: bool) -> N
     assert torch.allclose(gradient[0], gradient[1]) is share_target
 
 
+@pytest.mark.parametrize("kind", sorted(DIRECTIONS))
+@pytest.mark.parametrize("share_target", [True, False])
+def test_a_target_is_drawn_once_for_each_view_or_for_all(kind: str, share_target: bool) -> None:
+    class Counted(RectifiedGeneralizedGaussian):
+        drawn = 0
+
+        def sample(self, sample_shape: Any = (), **kwargs: Any) -> Tensor:
+            drawn = super().sample(sample_shape, **kwargs)
+            Counted.drawn += drawn.numel()
+            return drawn
+
+    rdm_reg = RDMReg(Counted(0.0, 1.0, 1.0), DIRECTIONS[kind](K), share_target=share_target)
+    rdm_reg(_draw(3, N, D))
+    assert Counted.drawn == (1 if share_target else 3) * N * D
+
+
+@pytest.mark.parametrize("kind", ["random", "hadamard"])
+def test_gradients_are_contiguous(kind: str) -> None:
+    """ReLU's gradient of a transposed one takes thirty times as long."""
+    z = [part.requires_grad_() for part in _draw(2, N, D)]
+    target = RectifiedGeneralizedGaussian(0.0, 1.0, 1.0)
+    loss = RDMReg(target, DIRECTIONS[kind](K))(z)
+    assert all(gradient.is_contiguous() for gradient in torch.autograd.grad(loss, z))
+
+
 def test_each_view_has_its_own_target_by_default() -> None:
     assert not _module().share_target  # as in the reference implementation
 
@@ -59,7 +90,7 @@ def test_the_modules_chunks_are_as_large_as_asked() -> None:
             return super().pieces(rows, chunk_size)
 
     _module(chunk_size=3)(_draw(2, N, D), projections=Asked(random_directions(K, D)))
-    assert asked == [3]
+    assert asked == [3, 3]  # of each view
 
 
 def test_module_has_no_state_and_repeats_under_a_seed() -> None:
