@@ -10,6 +10,7 @@ from torch import Tensor
 
 from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.hadamard_pieces import Blocks, Cut, Form, Part
+from solo_plugins.losses.products import multiply, operand
 from solo_plugins.losses.projections import Piece
 
 # The largest Kronecker factor is 2**4: a factor of n costs 2n operations an element, and more and
@@ -115,6 +116,7 @@ class HadamardProjections:
         factors = [matrix[:factor, :factor] for factor in kronecker_factors(self.size)]
         # The signs of outputs are those of the last factor's columns: (blocks, P / n, n, n).
         self._signed = factors[-1] * signs.unflatten(1, (-1, 1, len(factors[-1])))
+        self._blocks = operand(self._signed), operand(self._signed.mT)
         self._signs, self._factors = signs.unsqueeze(2), factors
         # What pieces of one kind share.
         self._forms: dict[int, Form] = {}
@@ -162,7 +164,9 @@ class HadamardProjections:
         groups, signs = self._mix_in(columns.dtype)
         mixed = len(groups) * _GROUP
         rows = columns[:mixed].unflatten(0, (len(groups), _GROUP))
-        result = torch.bmm(groups.mT if back else groups, rows).flatten(0, 1)
+        out = torch.empty_like(rows)
+        multiply(operand(groups.mT if back else groups), operand(rows), operand(out))
+        result = out.flatten(0, 1)
         return result if mixed == len(columns) else torch.cat([result, columns[mixed:] * signs])
 
     def _mix_in(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -204,8 +208,11 @@ class HadamardProjections:
         if number not in self._forms:
             shape = (self._signed.size(1), number * self._signed.size(2), self._signed.size(3))
             self._forms[number] = Form(self._factors[:-1], shape)
-        signed = self._signed[block : block + number].transpose(0, 1).flatten(1, 2)
-        return Blocks(signed, signed.mT, self._forms[number])
+        if number == 1:
+            signed, transposed = self._blocks
+            return Blocks(signed[block], transposed[block], self._forms[number])
+        some = self._signed[block : block + number].transpose(0, 1).flatten(1, 2)
+        return Blocks(operand(some), operand(some.mT), self._forms[number])
 
     def _part(self, block: int, rows: range) -> Piece:
         """Make a piece of some rows of a block."""

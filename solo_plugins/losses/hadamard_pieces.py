@@ -12,9 +12,17 @@ import torch
 from torch import Tensor
 
 from solo_plugins.losses.buffers import Buffers
+from solo_plugins.losses.products import (
+    Operand,
+    converted,
+    multiply,
+    multiply_add,
+    operand,
+    operands,
+)
 
 # A matrix, what it multiplies, and where the product goes.
-_Product: TypeAlias = tuple[Tensor, Tensor, Tensor]
+_Product: TypeAlias = tuple[Operand, Operand, Operand]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,23 +40,25 @@ class Blocks:
     The signs are those of the last factor, which is multiplied by first: a pass less over memory.
     """
 
-    signed: Tensor
-    transposed: Tensor
+    signed: Operand  # in float32
+    transposed: Operand
     form: Form
 
     def project(self, columns: Tensor, view: int, buffers: Buffers, name: str) -> Tensor:
         """Project samples, as :meth:`~solo_plugins.losses.projections.Piece.project` says."""
         way = buffers.prepared(_Forth, self.form, columns, name)
-        torch.bmm(_as(columns.dtype, self.signed), way.data, out=way.out)
-        _multiply(way.products)
+        multiply(_in(columns.dtype, self.signed, buffers), way.data, way.out)
+        for product in way.products:
+            multiply(*product)
         return way.result
 
     def back(self, rows: Tensor, into: Tensor, view: int, buffers: Buffers) -> None:
         """Add what the adjoint makes of `rows` to `into`."""
         way = buffers.prepared(_Back, self.form, rows, into)
-        _multiply(way.products)
-        matrix = _as(into.dtype, self.transposed)
-        torch.baddbmm(way.into, matrix, way.data, out=way.into)
+        for product in way.products:
+            multiply(*product)
+        matrix = _in(into.dtype, self.transposed, buffers)
+        multiply_add(matrix, way.data, way.into, way.memory)
 
 
 class _Forth:
@@ -59,9 +69,10 @@ class _Forth:
         num_samples, dtype = columns.size(1), columns.dtype
         # Two buffers in turn, which the cache may hold.
         first, *names = list(islice(cycle([name, "left"]), len(form.outer) + 1))[::-1]
-        self.data = columns.view(groups, inner, num_samples)
-        self.out = buffers.take(first, (groups, num_rows, num_samples), dtype)
-        self.products, result = _products(form.outer, self.out, 1, buffers, names)
+        self.data = operand(columns.view(groups, inner, num_samples))
+        out = buffers.take(first, (groups, num_rows, num_samples), dtype)
+        self.out = operand(out)
+        self.products, result = _products(form.outer, out, 1, buffers, names)
         self.result = result.view(-1, num_samples)
 
 
@@ -70,9 +81,12 @@ class _Back:
 
     def __init__(self, buffers: Buffers, form: Form, rows: Tensor, into: Tensor) -> None:
         groups, num_rows, inner = form.shape
-        self.products, data = _products(form.outer, rows, 1, buffers, _alternately())
-        self.data = data.view(groups, num_rows, into.size(1))
-        self.into = into.view(groups, inner, into.size(1))
+        names = _alternately()
+        self.products, data = _products(form.outer, rows, 1, buffers, names)
+        shape = (groups, inner, into.size(1))
+        self.data = operand(data.view(groups, num_rows, into.size(1)))
+        self.into = operand(into.view(shape))
+        self.memory = operand(buffers.take(next(names), shape, into.dtype))
 
 
 class Cut:
@@ -103,7 +117,8 @@ class Part:
         """Project samples, as :meth:`~solo_plugins.losses.projections.Piece.project` says."""
         way = buffers.prepared(_PartForth, self.cut, columns, name)
         torch.mul(columns, _as(columns.dtype, self.signs), out=way.signed)
-        _multiply(way.products)
+        for product in way.products:
+            multiply(*product)
         return way.result
 
     def back(self, rows: Tensor, into: Tensor, view: int, buffers: Buffers) -> None:
@@ -111,7 +126,8 @@ class Part:
         way = buffers.prepared(_PartBack, self.cut, rows, into)
         if way.wanted is not None:
             way.wanted.copy_(rows)
-        _multiply(way.products)
+        for product in way.products:
+            multiply(*product)
         into.addcmul_(way.result, _as(into.dtype, self.signs))
 
 
@@ -146,9 +162,8 @@ def _alternately() -> Iterator[str]:
     return cycle(["right", "left"])
 
 
-def _multiply(products: Iterable[_Product]) -> None:
-    for matrix, data, out in products:
-        torch.bmm(matrix, data, out=out)
+def _in(dtype: torch.dtype, matrix: Operand, buffers: Buffers) -> Operand:
+    return matrix if dtype == torch.float32 else buffers.view(converted, matrix, dtype)
 
 
 def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
@@ -177,7 +192,6 @@ def _products(
         num_rows, num_columns = factor.shape
         inner = data.numel() // (groups * num_columns)
         out = buffers.take(name, (groups, num_rows, inner), data.dtype)
-        matrix = factor.to(data.dtype).expand(groups, num_rows, num_columns)
-        products.append((matrix, data.view(groups, num_columns, inner), out))
+        products.append(operands(factor, data.view(groups, num_columns, inner), out))
         data, groups = out, groups * num_rows
     return products, data

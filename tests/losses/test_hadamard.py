@@ -13,19 +13,8 @@ from solo_plugins.losses import HadamardDirections, HadamardProjections, sliced_
 from solo_plugins.losses.buffers import Buffers
 from solo_plugins.losses.directions import random_directions
 
-# What a block is computed by.
-_COMPUTED = {
-    "__iand__",
-    "add",
-    "add_",
-    "baddbmm",
-    "bmm",
-    "copy_",
-    "dot",
-    "mul",
-    "scatter_",
-    "sub_",
-}
+# What a block asks of torch; numpy multiplies and sorts.
+_COMPUTED = {"add", "copy_", "scatter_", "sub_"}
 DIMS = (2, 3, 17, 64, 384, 512, 768, 1000)
 
 
@@ -178,5 +167,4 @@ def test_blocks_share_their_views() -> None:
         operations = [event.name for event in profile.events() if event.cpu_parent is walk]
         counts.append(Counter(operations))
     more = {name.removeprefix("aten::") for name in counts[1] - counts[0]}
-    # what gives a block its signs, before there are several threads
-    assert more <= _COMPUTED | {"slice", "transpose", "flatten", "mT"}
+    assert more <= _COMPUTED
