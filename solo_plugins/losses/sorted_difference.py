@@ -112,6 +112,7 @@ class _Work:
             )
             memory = [Buffers(device) for _ in range(jobs)]
             value, gradients = walk.over(own, memory)
+            del memory[1:]  # that of the other threads
             # The processes' numbers of projections differ by one at most: weigh each by its own.
             count = projections.num * self.num_views * num_samples
             value /= count
